@@ -1,1 +1,3 @@
-//! placeholder
+//! From the bytes of a model to a stream of tokens: no network, no async, no API dialect.
+
+pub mod protocol;

@@ -1,1 +1,5 @@
-//! placeholder
+//! SIMD kernels, quant formats and the thread pool: the home of `unsafe`.
+//!
+//! Knows no models, files or requests.
+
+pub mod quant;

@@ -4,8 +4,8 @@ Run from the repository root with a Python that has `gguf` (0.19) and `numpy`:
 
     python xtask/oracle/quant_vectors.py
 
-Each file is a sequence of records, little endian: u32 GGUF type id, u32 number of blocks, the blocks'
-bytes, their values as f32. In `decode` the bytes are the input, in `encode` the values are.
+Each file is a sequence of records, little endian: u32 GGUF type id, u32 number of blocks, the
+blocks' bytes, their values as f32. In `decode` the bytes are the input, in `encode` the values are.
 Read by crates/kernels/tests/quant_vectors.rs.
 """
 
@@ -26,8 +26,12 @@ DECODE = {
 ENCODE = [T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.TQ1_0, T.TQ2_0, T.MXFP4]
 
 # Zeros, smallest and largest denormal, smallest normal, one, largest, infinite, not a number.
-F16_EDGES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF, 0x7C00, 0x7E00]
-F32_EDGES = [0x00000000, 0x80000000, 0x00000001, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF800000, 0x7FC00001]
+F16_EDGES = [
+    0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF, 0x7C00, 0x7E00,
+]
+F32_EDGES = [
+    0x00000000, 0x80000000, 0x00000001, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF800000, 0x7FC00001,
+]
 
 rng = np.random.default_rng(20261121)
 
@@ -42,16 +46,17 @@ def random_blocks(count, size, scales):
 
 
 def decode_blocks(ty, scales):
-    """Input of one type: random blocks, wild scales, every byte value at every place, edge scales."""
+    """Input of one type: random blocks, wild scales, every byte value in turn, edge scales."""
     length, size = GGML_QUANT_SIZES[ty]
     if ty in (T.F16, T.BF16):
         edges = np.array(F16_EDGES + [x >> 16 for x in F32_EDGES], dtype="<u2")
-        return np.concatenate([edges, rng.integers(0, 65536, 2048).astype("<u2")]).view(np.uint8).reshape(-1, 2)
+        values = np.concatenate([edges, rng.integers(0, 65536, 2048).astype("<u2")])
+        return values.view(np.uint8).reshape(-1, 2)
     if ty == T.F32:
         edges = np.array(F32_EDGES, dtype="<u4").view(np.uint8).reshape(-1, 4)
         return np.concatenate([edges, rng.integers(0, 256, (256, 4), dtype=np.uint8)])
     parts = [random_blocks(12 if length == 256 else 64, size, scales), random_blocks(3, size, [])]
-    # A ramp of all byte values with a scale of one: every nibble, every bit pair, every trit group.
+    # A ramp of all byte values with a scale of one: every nibble, bit pair and group of trits.
     ramp = (np.arange(256)[:, None] + np.arange(size)[None, :]).astype(np.uint8)
     ramp = ramp[::size] if length == 256 else ramp[::8]
     for at in scales:

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 /// Types written by our own rule, the largest error of a value as a share of the block's largest
 /// magnitude, and the largest mean square error of normal numbers as a share of their variance.
 ///
-/// The first column adds half a step of the coarsest sub-block (a whole one where the far end of the
-/// range has no level) to what the rounding of its scale and minimum moves.
+/// The first column adds half a step of the coarsest sub-block (a whole one where the far end of
+/// the range has no level) to what the rounding of its scale and minimum moves.
 const RULES: &[(TensorType, f32, f64)] = &[
     (TensorType::Q2_K, 0.45, 0.12),
     (TensorType::Q3_K, 0.285, 0.04),
@@ -101,7 +101,8 @@ proptest! {
     fn any_bytes_read_without_a_panic(bytes in prop::collection::vec(any::<u8>(), 1024)) {
         for ty in TensorType::all() {
             let blocks = bytes.len() / ty.block_bytes();
-            dequantize(ty, &bytes[..blocks * ty.block_bytes()], &mut vec![0.0; blocks * ty.block_len()]);
+            let mut out = vec![0.0; blocks * ty.block_len()];
+            dequantize(ty, &bytes[..blocks * ty.block_bytes()], &mut out);
         }
     }
 }

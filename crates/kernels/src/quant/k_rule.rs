@@ -1,7 +1,7 @@
 //! How blocks of 256 weights are written: scales of the sub-blocks, themselves quantised.
 //!
-//! A plain rule of our own (range of each sub-block, round to nearest), good for tests and synthetic
-//! models; quantising tools search for better scales. Reading has nothing to do with it.
+//! A plain rule of our own (range of each sub-block, round to nearest), good for tests and
+//! synthetic models; quantising tools search for better scales. Reading has nothing to do with it.
 
 use super::block::{extremes, inverse, signed_peak};
 use super::f16::rounded;

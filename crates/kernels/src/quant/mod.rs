@@ -1,8 +1,9 @@
 //! Tensor element types of GGUF: the one list, with ids, block sizes and code.
 //!
-//! A format's layout, decoder and encoder are in the folder of its name (`F32` is in `fp32`, because
-//! a module called `f32` would hide the primitive). What the folders share is in `block.rs`; the
-//! rule by which K-quants are written is in `k_rule.rs`. Vector kernels are not here: see `matmul`.
+//! A format's layout, decoder and encoder are in the folder of its name (`F32` is in `fp32`,
+//! because a module called `f32` would hide the primitive). What the folders share is in
+//! `block.rs`; the rule by which K-quants are written is in `k_rule.rs`. Vector kernels are not
+//! here: see `matmul`.
 
 mod bf16;
 mod block;
@@ -63,7 +64,8 @@ struct Format {
 }
 
 impl Format {
-    /// An entry of the list; `N` elements and `B` bytes to a block, checked against `F` by the compiler.
+    /// An entry of the list; `N` elements and `B` bytes to a block, which the compiler checks
+    /// against `F`.
     const fn of<F: Block<N, B>, const N: usize, const B: usize>(
         ty: TensorType,
         id: u32,
@@ -136,7 +138,8 @@ impl TensorType {
         self.format().block_bytes
     }
 
-    /// Bytes of a row of `cols` elements; `None` if `cols` is no multiple of the block or overflows.
+    /// Bytes of a row of `cols` elements; `None` if `cols` is no multiple of the block or the
+    /// product overflows.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
         if !cols.is_multiple_of(self.block_len()) {
             return None;

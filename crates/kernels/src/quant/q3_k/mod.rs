@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | 32 | byte `l`: bit `b` is bit 2 of weight `32 b + l` |
 //! | 32 | 64 | byte `32 h + l`: low bits of weights `128 h + 32 p + l` at bits `2 p` |
-//! | 96 | 12 | 6-bit scales `sc`: low bits of `s` and `s + 8` in byte `s < 8`, high bits of `s` at bits `2 (s / 4)` of byte `8 + s % 4` |
+//! | 96 | 12 | 6-bit scales `sc`, see [`unpack_scales`] |
 //! | 108 | 2 | f16 `d` |
 //!
 //! `x = d (sc - 32) (q - 4)`
@@ -50,6 +50,9 @@ impl Block<256, 110> for Q3_K {
 }
 
 /// The 16 six-bit codes of the sub-block scales.
+///
+/// Byte `s` below 8 holds the low four bits of codes `s` and `s + 8`; byte `8 + s % 4` holds the
+/// high two of code `s` at bits `2 (s / 4)`.
 #[inline(always)]
 fn unpack_scales(bytes: &[u8; 12]) -> [u8; 16] {
     let mut codes = [0; 16];

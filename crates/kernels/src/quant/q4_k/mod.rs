@@ -5,7 +5,7 @@
 //! | 0 | 2 | f16 `d` |
 //! | 2 | 2 | f16 `dmin` |
 //! | 4 | 12 | 6-bit scales `sc` and minima `m`, see [`unpack_scales`] |
-//! | 16 | 128 | byte `32 c + l`: weight `64 c + l` in the low nibble, `64 c + 32 + l` in the high one |
+//! | 16 | 128 | byte `32 c + l`: weight `64 c + l` in the low nibble, `64 c + 32 + l` in the high |
 //!
 //! `x = d sc q - dmin m`
 

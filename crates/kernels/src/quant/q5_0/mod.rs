@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 0 | 2 | f16 `d` |
 //! | 2 | 4 | u32 `h`: bit `j` is bit 4 of weight `j` |
-//! | 6 | 16 | byte `j`: low bits of weight `j` in the low nibble, of weight `j + 16` in the high one |
+//! | 6 | 16 | byte `j`: low bits of weight `j` in the low nibble, of `j + 16` in the high one |
 //!
 //! `x = d (q - 16)`
 

@@ -5,7 +5,7 @@
 //! | 0 | 2 | f16 `d` |
 //! | 2 | 2 | f16 `m` |
 //! | 4 | 4 | u32 `h`: bit `j` is bit 4 of weight `j` |
-//! | 8 | 16 | byte `j`: low bits of weight `j` in the low nibble, of weight `j + 16` in the high one |
+//! | 8 | 16 | byte `j`: low bits of weight `j` in the low nibble, of `j + 16` in the high one |
 //!
 //! `x = d q + m`
 

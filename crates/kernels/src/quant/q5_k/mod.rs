@@ -6,7 +6,7 @@
 //! | 2 | 2 | f16 `dmin` |
 //! | 4 | 12 | 6-bit scales `sc` and minima `m`, as in Q4_K |
 //! | 16 | 32 | byte `l`: bit `s` is bit 4 of weight `32 s + l` |
-//! | 48 | 128 | byte `32 c + l`: weight `64 c + l` in the low nibble, `64 c + 32 + l` in the high one |
+//! | 48 | 128 | low bits: byte `32 c + l` has weights `64 c + l` and `64 c + 32 + l`, as Q4_K |
 //!
 //! `x = d sc q - dmin m`
 

@@ -2,8 +2,8 @@
 //!
 //! | at | bytes | |
 //! |---|---|---|
-//! | 0 | 128 | byte `64 h + 32 a + l`: low bits of weight `128 h + 32 a + l` in the low nibble, of `128 h + 64 + 32 a + l` in the high one |
-//! | 128 | 64 | byte `32 h + l`: high bits of weights `128 h + 32 g + l` at bits `2 g` |
+//! | 0 | 128 | byte `64 h + l`: low bits of weights `128 h + l` and `128 h + 64 + l`, `l < 64` |
+//! | 128 | 64 | byte `32 h + l`: high bits of weights `128 h + 32 p + l` at bits `2 p` |
 //! | 192 | 16 | i8 scales `sc` |
 //! | 208 | 2 | f16 `d` |
 //!

@@ -1,4 +1,5 @@
 //! From the bytes of a model to a stream of tokens: no network, no async, no API dialect.
 
+pub mod gguf;
 pub mod protocol;
 pub mod worker;

@@ -361,7 +361,7 @@ fn launch(
 fn pump(stdout: ChildStdout, link: &Link, sealed: &SyncSender<SealReport>) -> Option<String> {
     let mut frames = FrameReader::<_, Up>::new(stdout);
     loop {
-        match frames.next() {
+        match frames.receive() {
             Ok(Some(Up::Sealed(report))) => {
                 // Only the first is waited for; a child gains nothing by a second.
                 let _ = sealed.try_send(report);
@@ -389,7 +389,8 @@ fn listen_to_stderr(stderr: ChildStderr) -> Option<JoinHandle<String>> {
         while pipe.by_ref().take(MAX_WORDS).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
             let text = String::from_utf8_lossy(&line);
             let printable: String = text.trim().chars().filter(|c| !c.is_control()).collect();
-            if !printable.is_empty() {
+            let hint = printable.starts_with("note: ");
+            if !printable.is_empty() && !hint {
                 last = printable;
             }
             line.clear();

@@ -126,7 +126,7 @@ impl<R: Read, T: DeserializeOwned> FrameReader<R, T> {
     /// # Errors
     /// As [`decode`], the pipe's own, or an end inside a frame. After an error the stream has no
     /// meaning any more.
-    pub fn next(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn receive(&mut self) -> Result<Option<T>, FrameError> {
         loop {
             let rest = self.buffer.get(self.used..).unwrap_or_default();
             if let Some((message, taken)) = decode(rest)? {
@@ -196,9 +196,9 @@ mod tests {
             let bytes = messages.iter().flat_map(|m| encode(m).unwrap()).collect();
             let mut reader = FrameReader::<_, Message>::new(Pieces { bytes, sizes });
             for expected in &messages {
-                prop_assert_eq!(&reader.next().unwrap().unwrap(), expected);
+                prop_assert_eq!(&reader.receive().unwrap().unwrap(), expected);
             }
-            prop_assert!(reader.next().unwrap().is_none());
+            prop_assert!(reader.receive().unwrap().is_none());
         }
 
         #[test]
@@ -228,7 +228,7 @@ mod tests {
             let cut = cut.index(bytes.len());
             prop_assert!(decode::<Message>(&bytes[..cut]).unwrap().is_none());
             let mut reader = FrameReader::<_, Message>::new(&bytes[..cut]);
-            match reader.next() {
+            match reader.receive() {
                 Ok(None) => prop_assert_eq!(cut, 0),
                 Err(FrameError::Truncated(had)) => prop_assert_eq!(had, cut),
                 other => prop_assert!(false, "{other:?}"),

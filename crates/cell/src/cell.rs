@@ -1,4 +1,5 @@
-//! The parent's side of one sealed child: start it, send requests, route its events, notice its end.
+//! The parent's side of one sealed child: start it, send requests, route its events, notice its
+//! end.
 //!
 //! A keeper thread starts the child, reads its events and reaps it; it lives exactly as long as the
 //! child, because the kernel ends a child together with the *thread* that started it
@@ -24,7 +25,8 @@ use crate::frame::{self, FrameReader};
 use crate::isolation::{Isolation, SealReport};
 use crate::wire::{Down, Start, Up};
 
-/// Arguments that make the program a sealed child: it calls [`crate::child::main`] when it sees them.
+/// Arguments that make the program a sealed child: it calls [`crate::child::main`] when it sees
+/// them.
 pub const ROLE: [&str; 2] = ["--hearth-role", "engine"];
 
 /// Most requests that wait in one child.

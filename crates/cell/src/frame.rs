@@ -1,9 +1,9 @@
 //! Frames on the pipe: `u32` little-endian length (at most 16 MiB), a version byte, one message.
 //!
 //! The length counts the version byte and the message, which is encoded by postcard. The decoder is
-//! a pure function over a slice, so that it can be fuzzed; [`FrameReader`] only feeds it. It holds no
-//! more than the bytes that arrived, and a decoded message takes at most some thirty times its frame
-//! (an empty string is one byte on the pipe and 24 in memory).
+//! a pure function over a slice, so that it can be fuzzed; [`FrameReader`] only feeds it. It holds
+//! no more than the bytes that arrived, and a decoded message takes at most some thirty times its
+//! frame (an empty string is one byte on the pipe and 24 in memory).
 //!
 //! Which messages there are stands in `wire.rs`.
 
@@ -46,8 +46,8 @@ pub enum FrameError {
     Io(#[from] io::Error),
 }
 
-/// Decodes the frame at the start of `bytes`: the message and the bytes it took, or `None` while the
-/// frame is incomplete.
+/// Decodes the frame at the start of `bytes`: the message and the bytes it took, or `None` while
+/// the frame is incomplete.
 ///
 /// # Errors
 /// A length out of range, another version, or bytes that are no message (also when some are left

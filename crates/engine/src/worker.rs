@@ -188,8 +188,8 @@ fn contain<T>(
     })
 }
 
-/// Replaces the panic hook by one that prints a single line, reads no file for a backtrace (the seal
-/// would kill the process for it), and keeps the line for [`contain`].
+/// Replaces the panic hook by one that prints a single line, reads no file for a backtrace (the
+/// seal would kill the process for it), and keeps the line for [`contain`].
 fn watch_panics() -> Arc<Mutex<String>> {
     let last = Arc::new(Mutex::new(String::new()));
     let kept = Arc::clone(&last);

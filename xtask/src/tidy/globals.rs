@@ -3,7 +3,10 @@
 use super::{Problem, Tree};
 
 /// Statics that may change: file, name, reason.
-const ALLOWED: &[(&str, &str, &str)] = &[];
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("crates/cell/src/sys.rs", "REFUSED_CALLS", "a signal handler reaches nothing else"),
+    ("crates/cell/src/sys.rs", "LAST_REFUSED", "a signal handler reaches nothing else"),
+];
 
 const CELLS: &[&str] = &[
     "Mutex", "RwLock", "OnceLock", "LazyLock", "OnceCell", "LazyCell", "Atomic", "RefCell", "Cell<",

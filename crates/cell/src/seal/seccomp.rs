@@ -1,9 +1,9 @@
 //! The system calls: which are answered, which are refused and counted, which end the process.
 //!
 //! Three filters are stacked; where they disagree the kernel takes the hardest answer. One kills on
-//! [`ESCAPES`] and on harmful arguments, one answers [`ABSENT`] with `ENOSYS` so that libraries fall
-//! back, and one traps everything that is not in [`ALLOWED`]: the handler in `sys.rs` counts the call
-//! and returns `EPERM`. A foreign architecture's calls kill as well.
+//! [`ESCAPES`] and on harmful arguments, one answers [`ABSENT`] with `ENOSYS` so that libraries
+//! fall back, and one traps everything that is not in [`ALLOWED`]: the handler in `sys.rs` counts
+//! the call and returns `EPERM`. A foreign architecture's calls kill as well.
 
 use std::collections::BTreeMap;
 
@@ -140,7 +140,8 @@ pub const ESCAPES: &[c_long] = &[
     libc::SYS_userfaultfd,
 ];
 
-/// Compiles and installs the filters; they hold for every later thread. Also sets no-new-privileges.
+/// Compiles and installs the filters; they hold for every later thread. Also sets
+/// no-new-privileges.
 ///
 /// # Errors
 /// The kernel's, where it has no such filters.

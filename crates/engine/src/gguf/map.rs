@@ -11,8 +11,8 @@ use memmap2::{Mmap, MmapOptions};
 
 use super::GgufError;
 
-/// The whole of `file`, mapped read-only. Its length is found by seeking, because the sealed child may
-/// not ask for a file's metadata.
+/// The whole of `file`, mapped read-only. Its length is found by seeking, because the sealed child
+/// may not ask for a file's metadata.
 pub(super) fn map(file: &File) -> Result<Bytes, GgufError> {
     let before = length(file)?;
     if before == 0 {

@@ -69,7 +69,10 @@ mod tests {
             assert_eq!(pages.as_slice().as_ptr() as usize % align, 0);
             assert!(pages.as_slice().iter().all(|&byte| byte == 0));
             pages.as_mut_slice().fill(7);
-            assert_eq!(pages.as_slice().iter().map(|&byte| usize::from(byte)).sum::<usize>(), 7 * len);
+            assert_eq!(
+                pages.as_slice().iter().map(|&byte| usize::from(byte)).sum::<usize>(),
+                7 * len
+            );
         }
         assert!(Pages::zeroed(usize::MAX).is_err());
     }

@@ -258,9 +258,8 @@ impl Shared {
 
     /// Waits for an open round other than `done`: spins, then parks.
     fn wait(&self, done: u64) -> u64 {
-        let fresh = |round: u64| {
-            round == SHUTDOWN || (round & OPEN != 0 && round & !(ROUND - 1) != done)
-        };
+        let fresh =
+            |round: u64| round == SHUTDOWN || (round & OPEN != 0 && round & !(ROUND - 1) != done);
         let start = Instant::now();
         let mut turns = 0u32;
         loop {

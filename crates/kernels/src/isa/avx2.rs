@@ -89,6 +89,8 @@ impl Isa for Avx2 {
         fn bytes(p: *const u8) -> __m256i = _mm256_loadu_si256(p.cast());
         fn dot(s: __m256i, w: __m256i, a: *const i32) -> __m256i =
             _mm256_add_epi16(s, _mm256_maddubs_epi16(w, _mm256_set1_epi32(*a)));
+        fn dot_start(sums: *const i32, shift: i32) -> __m256i =
+            _mm256_sll_epi16(_mm256_set1_epi32(*sums), _mm_cvtsi32_si128(shift));
         fn signed_start(_sums: *const i32) -> __m256i = _mm256_setzero_si256();
         fn dot_signed(s: __m256i, w: __m256i, a: *const i32) -> __m256i = {
             let a = _mm256_sign_epi8(_mm256_set1_epi32(*a), w);
@@ -100,22 +102,6 @@ impl Isa for Avx2 {
             let x = _mm_loadl_epi64(p.cast());
             _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, x))
         };
-    }
-
-    #[inline(always)]
-    unsafe fn dot_start<const SHIFT: i32>(self, sums: *const i32) -> __m256i {
-        // SAFETY: `self` proves the features; the caller lends one word.
-        unsafe { _mm256_slli_epi16::<SHIFT>(_mm256_set1_epi32(*sums)) }
-    }
-    #[inline(always)]
-    fn shl<const N: i32>(self, a: __m256i) -> __m256i {
-        // SAFETY: `self` proves the features.
-        unsafe { _mm256_slli_epi16::<N>(a) }
-    }
-    #[inline(always)]
-    fn shr<const N: i32>(self, a: __m256i) -> __m256i {
-        // SAFETY: `self` proves the features.
-        unsafe { _mm256_srli_epi16::<N>(a) }
     }
 
     registers! {
@@ -149,6 +135,8 @@ impl Isa for Avx2 {
         fn and(a: __m256i, mask: u8) -> __m256i =
             _mm256_and_si256(a, _mm256_set1_epi8(mask as i8));
         fn or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
+        fn shl(a: __m256i, n: i32) -> __m256i = _mm256_sll_epi16(a, _mm_cvtsi32_si128(n));
+        fn shr(a: __m256i, n: i32) -> __m256i = _mm256_srl_epi16(a, _mm_cvtsi32_si128(n));
         fn dot_zero() -> __m256i = _mm256_setzero_si256();
         fn dot_ints(s: __m256i) -> __m256i = _mm256_madd_epi16(s, _mm256_set1_epi16(1));
         fn add_ints(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32(a, b);

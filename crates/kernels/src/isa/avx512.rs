@@ -32,15 +32,18 @@ impl Avx512 {
         // SAFETY: `self` proves the features.
         unsafe { door(self, kernel) }
     }
+}
 
-    /// Lanes 0..8 and 8..16.
-    #[inline(always)]
-    fn split(self, a: __m512) -> (__m256, __m256) {
-        // SAFETY: `self` proves the features.
-        unsafe {
-            let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a));
-            (_mm512_castps512_ps256(a), _mm256_castpd_ps(high))
-        }
+/// Lanes 0..8 and 8..16.
+///
+/// # Safety
+/// The machine has AVX-512 F.
+#[inline(always)]
+unsafe fn split(a: __m512) -> (__m256, __m256) {
+    // SAFETY: as the caller's.
+    unsafe {
+        let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(a));
+        (_mm512_castps512_ps256(a), _mm256_castpd_ps(high))
     }
 }
 
@@ -99,6 +102,8 @@ impl Isa for Avx512 {
         fn bytes(p: *const u8) -> __m512i = _mm512_loadu_si512(p.cast());
         fn dot(s: __m512i, w: __m512i, a: *const i32) -> __m512i =
             _mm512_dpbusd_epi32(s, w, _mm512_set1_epi32(*a));
+        fn dot_start(sums: *const i32, shift: i32) -> __m512i =
+            _mm512_sll_epi32(_mm512_set1_epi32(*sums), _mm_cvtsi32_si128(shift));
         fn signed_start(sums: *const i32) -> __m512i =
             _mm512_slli_epi32::<7>(_mm512_set1_epi32(*sums));
         fn dot_signed(s: __m512i, w: __m512i, a: *const i32) -> __m512i = {
@@ -110,19 +115,8 @@ impl Isa for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn dot_start<const SHIFT: i32>(self, sums: *const i32) -> __m512i {
-        // SAFETY: `self` proves the features; the caller lends one word.
-        unsafe { _mm512_sll_epi32(_mm512_set1_epi32(*sums), _mm_cvtsi32_si128(SHIFT)) }
-    }
-    #[inline(always)]
-    fn shl<const N: i32>(self, a: __m512i) -> __m512i {
-        // SAFETY: `self` proves the features.
-        unsafe { _mm512_sll_epi16(a, _mm_cvtsi32_si128(N)) }
-    }
-    #[inline(always)]
-    fn shr<const N: i32>(self, a: __m512i) -> __m512i {
-        // SAFETY: `self` proves the features.
-        unsafe { _mm512_srl_epi16(a, _mm_cvtsi32_si128(N)) }
+    fn dot_ints(self, s: __m512i) -> __m512i {
+        s
     }
 
     registers! {
@@ -144,14 +138,14 @@ impl Isa for Avx512 {
             _mm512_castsi512_ps(_mm512_slli_epi32::<23>(n))
         };
         fn sum(a: __m512) -> f32 = {
-            let (low, high) = self.split(a);
+            let (low, high) = split(a);
             let a = _mm256_add_ps(low, high);
             let a = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
             let a = _mm_add_ps(a, _mm_movehl_ps(a, a));
             _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)))
         };
         fn max_lane(a: __m512) -> f32 = {
-            let (low, high) = self.split(a);
+            let (low, high) = split(a);
             let a = _mm256_max_ps(low, high);
             let a = _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
             let a = _mm_max_ps(a, _mm_movehl_ps(a, a));
@@ -160,8 +154,9 @@ impl Isa for Avx512 {
         fn and(a: __m512i, mask: u8) -> __m512i =
             _mm512_and_si512(a, _mm512_set1_epi8(mask as i8));
         fn or(a: __m512i, b: __m512i) -> __m512i = _mm512_or_si512(a, b);
+        fn shl(a: __m512i, n: i32) -> __m512i = _mm512_sll_epi16(a, _mm_cvtsi32_si128(n));
+        fn shr(a: __m512i, n: i32) -> __m512i = _mm512_srl_epi16(a, _mm_cvtsi32_si128(n));
         fn dot_zero() -> __m512i = _mm512_setzero_si512();
-        fn dot_ints(s: __m512i) -> __m512i = s;
         fn add_ints(a: __m512i, b: __m512i) -> __m512i = _mm512_add_epi32(a, b);
         fn floats(a: __m512i) -> __m512 = _mm512_cvtepi32_ps(a);
         fn halves_start(a: __m512i, ka: __m512) -> __m512 =

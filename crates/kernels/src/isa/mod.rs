@@ -103,16 +103,16 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
     /// Bitwise or.
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
-    /// Lanes of 16 bits shifted up; mask afterwards.
-    fn shl<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
+    /// Lanes of 16 bits shifted up; mask afterwards. `n` must be a constant once inlined.
+    fn shl(self, a: Self::Bytes, n: i32) -> Self::Bytes;
     /// Lanes of 16 bits shifted down; mask afterwards.
-    fn shr<const N: i32>(self, a: Self::Bytes) -> Self::Bytes;
+    fn shr(self, a: Self::Bytes, n: i32) -> Self::Bytes;
 
     /// An empty sum.
     fn dot_zero(self) -> Self::Dot;
     /// Reads the negated sum of activations (a word as [`pack_sums`] makes it) and shifts it up by
-    /// `SHIFT`: the start for weights stored with an offset of `2^SHIFT`.
-    unsafe fn dot_start<const SHIFT: i32>(self, sums: *const i32) -> Self::Dot;
+    /// `shift`: the start for weights stored with an offset of `2^SHIFT`.
+    unsafe fn dot_start(self, sums: *const i32, shift: i32) -> Self::Dot;
     /// Adds unsigned weights times the four i8 at `a`.
     unsafe fn dot(self, s: Self::Dot, w: Self::Bytes, a: *const i32) -> Self::Dot;
     /// The sum as integers.

@@ -148,6 +148,8 @@ impl<const L: usize> Isa for Scalar<L> {
     }
     #[inline(always)]
     unsafe fn store_i8(self, p: *mut i8, x: [f32; L]) {
+        // Not `clamp`, which keeps NaN.
+        #[allow(clippy::manual_clamp)]
         let x: [i8; L] = lanes!(i => x[i].min(127.0).max(-127.0).round_ties_even() as i8);
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[i8; L]>().write(x) }
@@ -166,23 +168,23 @@ impl<const L: usize> Isa for Scalar<L> {
         lanes!(i => a[i] | b[i])
     }
     #[inline(always)]
-    fn shl<const N: i32>(self, a: [u32; L]) -> [u32; L] {
-        let low = (0xffff_u32 << N) & 0xffff;
-        lanes!(i => (a[i] << N) & (low | low << 16))
+    fn shl(self, a: [u32; L], n: i32) -> [u32; L] {
+        let low = (0xffff_u32 << n) & 0xffff;
+        lanes!(i => (a[i] << n) & (low | low << 16))
     }
     #[inline(always)]
-    fn shr<const N: i32>(self, a: [u32; L]) -> [u32; L] {
-        let low = 0xffff_u32 >> N;
-        lanes!(i => (a[i] >> N) & (low | low << 16))
+    fn shr(self, a: [u32; L], n: i32) -> [u32; L] {
+        let low = 0xffff_u32 >> n;
+        lanes!(i => (a[i] >> n) & (low | low << 16))
     }
     #[inline(always)]
     fn dot_zero(self) -> [i32; L] {
         [0; L]
     }
     #[inline(always)]
-    unsafe fn dot_start<const SHIFT: i32>(self, sums: *const i32) -> [i32; L] {
+    unsafe fn dot_start(self, sums: *const i32, shift: i32) -> [i32; L] {
         // SAFETY: the caller lends one word.
-        [unsafe { *sums } << SHIFT; L]
+        [unsafe { *sums } << shift; L]
     }
     #[inline(always)]
     unsafe fn dot(self, s: [i32; L], w: [u32; L], a: *const i32) -> [i32; L] {

@@ -8,7 +8,8 @@ use hearth_kernels::quant::TensorType;
 
 use super::shapes::{Fill, Planned, Shape};
 
-/// A type or mixture: its name, llama.cpp's number for `general.file_type`, the type of most tensors.
+/// A type or mixture: its name, llama.cpp's number for `general.file_type`, the type of most
+/// tensors.
 pub(super) struct Mix(&'static str, u32, TensorType);
 
 const MIXES: &[Mix] = &[

@@ -5,8 +5,10 @@
 
 mod cargo;
 mod check;
+mod date;
 mod deps;
 mod fetch;
+mod synth;
 mod tidy;
 
 use anyhow::Result;
@@ -33,6 +35,8 @@ enum Command {
     Deps,
     /// The one step with a network: crates of every platform and the models that tests read.
     Fetch,
+    /// A GGUF file with random weights at a real model's shape.
+    Synth(synth::Args),
 }
 
 fn main() -> Result<()> {
@@ -41,5 +45,6 @@ fn main() -> Result<()> {
         Command::Tidy => tidy::run(),
         Command::Deps => deps::run(),
         Command::Fetch => fetch::run(),
+        Command::Synth(args) => synth::run(args),
     }
 }

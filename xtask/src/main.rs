@@ -1,2 +1,45 @@
-//! placeholder
-fn main() {}
+//! Chores of the project, one file or folder per command: `cargo xtask check` is the gate.
+//!
+//! Nothing here is part of the shipped program. The steps of the gate are listed in `check`, the
+//! rules on the source tree in `tidy`, the rules on dependencies in `deps`.
+
+mod cargo;
+mod check;
+mod deps;
+mod fetch;
+mod tidy;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Chores of the project")]
+struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The gate: format, lints, documentation, tests, sanitizer, tree and dependency rules.
+    Check {
+        /// Adds the heavy steps; allows 80 minutes instead of 30.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Only the rules on the source tree.
+    Tidy,
+    /// Only the rules on dependencies (run `fetch` once before).
+    Deps,
+    /// The one step with a network: crates of every platform and the models that tests read.
+    Fetch,
+}
+
+fn main() -> Result<()> {
+    match Options::parse().command {
+        Command::Check { full } => check::run(full),
+        Command::Tidy => tidy::run(),
+        Command::Deps => deps::run(),
+        Command::Fetch => fetch::run(),
+    }
+}

@@ -2,4 +2,5 @@
 //!
 //! Knows no models, files or requests.
 
+pub mod bytes;
 pub mod quant;

@@ -8,6 +8,7 @@ mod config;
 mod context;
 mod exit;
 mod options;
+mod progress;
 mod terminal;
 
 use clap::Parser;

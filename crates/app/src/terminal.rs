@@ -61,3 +61,9 @@ pub(crate) fn stderr_color() -> bool {
 pub(crate) fn error_word() -> &'static str {
     if stderr_color() { "\x1b[1;31merror:\x1b[0m" } else { "error:" }
 }
+
+/// A text from outside (a file's name, a model's metadata) without control characters, which could
+/// move the cursor or change what the terminal shows.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}

@@ -22,7 +22,7 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 pub(crate) const KEYS: [Key; 9] = [
     text("store", "", "folder of the models"),
     text("egress_log", "", "file that records every connection before it is made"),
-    text("model", "smollm2:135m", "model for commands that are given none"),
+    text("model", hearth_hub::DEFAULT_MODEL, "model for commands that are given none"),
     text("python", "python3", "Python that downloads models published as packages"),
     text("color", "auto", "colour on stderr: auto, always or never"),
     text("require_isolation", "syscall", "least isolation of the engine: full, syscall or none"),

@@ -44,12 +44,12 @@ impl Store {
         source: &dyn Source,
         desk: Desk<'_>,
     ) -> Result<Installed, HubError> {
-        if let Some(manifest) = self.manifest(&facts.name)? {
-            return Ok(Installed { manifest, fresh: false });
+        if let Some(there) = self.already_there(facts, source)? {
+            return Ok(there);
         }
         let _lock = self.lock_to_write(&facts.name, desk)?;
-        if let Some(manifest) = self.manifest(&facts.name)? {
-            return Ok(Installed { manifest, fresh: false });
+        if let Some(there) = self.already_there(facts, source)? {
+            return Ok(there);
         }
         self.check_free(&facts.name)?;
         let result = self.bring(facts, source, desk);
@@ -94,6 +94,24 @@ impl Store {
         intake.step("remove leftovers")?;
         partial.remove()?;
         Ok(manifest)
+    }
+
+    /// The model as it is in the store; the same name from another source is an error.
+    fn already_there(
+        &self,
+        facts: &Facts,
+        source: &dyn Source,
+    ) -> Result<Option<Installed>, HubError> {
+        match self.manifest(&facts.name)? {
+            Some(manifest) if manifest.source == source.label() => {
+                Ok(Some(Installed { manifest, fresh: false }))
+            }
+            Some(other) => Err(HubError::NameTaken {
+                name: facts.name.to_string(),
+                holder: format!("a model from {}", other.source),
+            }),
+            None => Ok(None),
+        }
     }
 
     fn lock_to_write(&self, name: &ModelName, desk: Desk<'_>) -> Result<ExclusiveLock, HubError> {

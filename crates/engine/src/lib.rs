@@ -1,3 +1,4 @@
 //! From the bytes of a model to a stream of tokens: no network, no async, no API dialect.
 
 pub mod protocol;
+pub mod sample;

@@ -14,6 +14,7 @@ pub mod matmul;
 pub mod mem;
 pub mod pool;
 pub mod quant;
+pub mod rows;
 
 #[cfg(test)]
 mod testing;

@@ -3,4 +3,5 @@
 pub mod gguf;
 pub mod protocol;
 pub mod sample;
+pub mod stop;
 pub mod worker;

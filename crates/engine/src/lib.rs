@@ -4,4 +4,5 @@ pub mod gguf;
 pub mod protocol;
 pub mod sample;
 pub mod stop;
+pub mod template;
 pub mod worker;

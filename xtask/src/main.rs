@@ -13,6 +13,7 @@ mod fetch;
 mod hearth;
 mod oracle;
 mod record;
+mod synth;
 mod text;
 mod tidy;
 
@@ -40,6 +41,8 @@ enum Command {
     Deps,
     /// The one step with a network: crates of every platform and the models that tests read.
     Fetch,
+    /// A GGUF file with random weights at a real model's shape.
+    Synth(synth::Args),
     /// Logits, tokens and perplexity beside llama.cpp's.
     Conformance(conformance::Args),
     /// Speed beside llama.cpp's.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Tidy => tidy::run(),
         Command::Deps => deps::run(),
         Command::Fetch => fetch::run(),
+        Command::Synth(args) => synth::run(args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Bench(args) => bench::run(&args),
     };

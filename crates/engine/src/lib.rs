@@ -2,3 +2,5 @@
 
 pub mod gguf;
 pub mod protocol;
+pub mod sample;
+pub mod worker;

@@ -24,7 +24,7 @@ const TOOLS: &[&str] = &[
     "ninja==1.13.2",
     "scikit-build-core==1.1.2",
     "numpy==2.4.6",
-    "typing-extensions",
+    "typing-extensions==4.16.0",
     "diskcache==5.6.3",
     "jinja2==3.1.6",
     "gguf==0.19.0",

@@ -1,4 +1,33 @@
-//! Tensor element types of GGUF: the one list, with block sizes. A format's code is in its folder.
+//! Tensor element types of GGUF: the one list, with ids, block sizes and code.
+//!
+//! A format's layout, decoder and encoder are in the folder of its name (`F32` is in `fp32`,
+//! because a module called `f32` would hide the primitive). What the folders share is in
+//! `block.rs`; the rule by which K-quants are written is in `k_rule.rs`. Vector kernels are not
+//! here: see `matmul`.
+
+mod bf16;
+mod block;
+mod f16;
+mod fp32;
+mod iq4_nl;
+mod iq4_xs;
+mod k_rule;
+mod mxfp4;
+mod q2_k;
+mod q3_k;
+pub(crate) mod q4_0;
+pub(crate) mod q4_1;
+pub(crate) mod q4_k;
+pub(crate) mod q5_0;
+mod q5_1;
+pub(crate) mod q5_k;
+pub(crate) mod q6_k;
+pub(crate) mod q8_0;
+pub(crate) mod tile;
+mod tq1_0;
+mod tq2_0;
+
+use block::{Block, decode_row, encode_row};
 
 /// Element type of a tensor, with GGUF's numeric ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,77 +53,105 @@ pub enum TensorType {
     MXFP4,
 }
 
-/// Type, GGUF id, name, elements in a block, bytes in a block.
-type Row = (TensorType, u32, &'static str, usize, usize);
+/// What the list says about one type.
+struct Format {
+    ty: TensorType,
+    id: u32,
+    name: &'static str,
+    block_len: usize,
+    block_bytes: usize,
+    decode: fn(&[u8], &mut [f32]),
+    encode: fn(&[f32], &mut [u8]),
+}
 
-/// The one list of supported types.
-const TYPES: &[Row] = &[
-    (TensorType::F32, 0, "F32", 1, 4),
-    (TensorType::F16, 1, "F16", 1, 2),
-    (TensorType::Q4_0, 2, "Q4_0", 32, 18),
-    (TensorType::Q4_1, 3, "Q4_1", 32, 20),
-    (TensorType::Q5_0, 6, "Q5_0", 32, 22),
-    (TensorType::Q5_1, 7, "Q5_1", 32, 24),
-    (TensorType::Q8_0, 8, "Q8_0", 32, 34),
-    (TensorType::Q2_K, 10, "Q2_K", 256, 84),
-    (TensorType::Q3_K, 11, "Q3_K", 256, 110),
-    (TensorType::Q4_K, 12, "Q4_K", 256, 144),
-    (TensorType::Q5_K, 13, "Q5_K", 256, 176),
-    (TensorType::Q6_K, 14, "Q6_K", 256, 210),
-    (TensorType::IQ4_NL, 20, "IQ4_NL", 32, 18),
-    (TensorType::IQ4_XS, 23, "IQ4_XS", 256, 136),
-    (TensorType::BF16, 30, "BF16", 1, 2),
-    (TensorType::TQ1_0, 34, "TQ1_0", 256, 54),
-    (TensorType::TQ2_0, 35, "TQ2_0", 256, 66),
-    (TensorType::MXFP4, 39, "MXFP4", 32, 17),
+impl Format {
+    /// An entry of the list; `N` elements and `B` bytes to a block, which the compiler checks
+    /// against `F`.
+    const fn of<F: Block<N, B>, const N: usize, const B: usize>(
+        ty: TensorType,
+        id: u32,
+        name: &'static str,
+    ) -> Self {
+        let (decode, encode) = (decode_row::<F, N, B>, encode_row::<F, N, B>);
+        Self { ty, id, name, block_len: N, block_bytes: B, decode, encode }
+    }
+}
+
+/// The one list of supported types: code, elements and bytes in a block, GGUF's id and name.
+static FORMATS: [Format; 18] = [
+    Format::of::<fp32::F32, 1, 4>(TensorType::F32, 0, "F32"),
+    Format::of::<f16::F16, 1, 2>(TensorType::F16, 1, "F16"),
+    Format::of::<q4_0::Q4_0, 32, 18>(TensorType::Q4_0, 2, "Q4_0"),
+    Format::of::<q4_1::Q4_1, 32, 20>(TensorType::Q4_1, 3, "Q4_1"),
+    Format::of::<q5_0::Q5_0, 32, 22>(TensorType::Q5_0, 6, "Q5_0"),
+    Format::of::<q5_1::Q5_1, 32, 24>(TensorType::Q5_1, 7, "Q5_1"),
+    Format::of::<q8_0::Q8_0, 32, 34>(TensorType::Q8_0, 8, "Q8_0"),
+    Format::of::<q2_k::Q2_K, 256, 84>(TensorType::Q2_K, 10, "Q2_K"),
+    Format::of::<q3_k::Q3_K, 256, 110>(TensorType::Q3_K, 11, "Q3_K"),
+    Format::of::<q4_k::Q4_K, 256, 144>(TensorType::Q4_K, 12, "Q4_K"),
+    Format::of::<q5_k::Q5_K, 256, 176>(TensorType::Q5_K, 13, "Q5_K"),
+    Format::of::<q6_k::Q6_K, 256, 210>(TensorType::Q6_K, 14, "Q6_K"),
+    Format::of::<iq4_nl::IQ4_NL, 32, 18>(TensorType::IQ4_NL, 20, "IQ4_NL"),
+    Format::of::<iq4_xs::IQ4_XS, 256, 136>(TensorType::IQ4_XS, 23, "IQ4_XS"),
+    Format::of::<bf16::BF16, 1, 2>(TensorType::BF16, 30, "BF16"),
+    Format::of::<tq1_0::TQ1_0, 256, 54>(TensorType::TQ1_0, 34, "TQ1_0"),
+    Format::of::<tq2_0::TQ2_0, 256, 66>(TensorType::TQ2_0, 35, "TQ2_0"),
+    Format::of::<mxfp4::MXFP4, 32, 17>(TensorType::MXFP4, 39, "MXFP4"),
 ];
 
 impl TensorType {
-    fn row(self) -> &'static Row {
-        TYPES.iter().find(|row| row.0 == self).expect("every type is in the list")
+    fn format(self) -> &'static Format {
+        FORMATS.iter().find(|format| format.ty == self).expect("every type is in the list")
     }
 
     /// Every supported type.
     pub fn all() -> impl Iterator<Item = TensorType> {
-        TYPES.iter().map(|row| row.0)
+        FORMATS.iter().map(|format| format.ty)
     }
 
     /// The type with this GGUF id, if supported.
     pub fn from_id(id: u32) -> Option<TensorType> {
-        TYPES.iter().find(|row| row.1 == id).map(|row| row.0)
+        FORMATS.iter().find(|format| format.id == id).map(|format| format.ty)
     }
 
     /// The type with this name (as `Q4_K`), if supported.
     pub fn from_name(name: &str) -> Option<TensorType> {
-        TYPES.iter().find(|row| row.2.eq_ignore_ascii_case(name)).map(|row| row.0)
+        FORMATS.iter().find(|format| format.name.eq_ignore_ascii_case(name)).map(|f| f.ty)
     }
 
     /// GGUF's numeric id.
     pub fn id(self) -> u32 {
-        self.row().1
+        self.format().id
     }
 
     /// The field's name for it.
     pub fn name(self) -> &'static str {
-        self.row().2
+        self.format().name
     }
 
     /// Elements in a block; a row's length must be a multiple of it.
     pub fn block_len(self) -> usize {
-        self.row().3
+        self.format().block_len
     }
 
     /// Bytes in a block.
     pub fn block_bytes(self) -> usize {
-        self.row().4
+        self.format().block_bytes
     }
 
-    /// Bytes of a row of `cols` elements; `None` if `cols` is no multiple of the block or overflows.
+    /// Bytes of a row of `cols` elements; `None` if `cols` is no multiple of the block or the
+    /// product overflows.
     pub fn row_bytes(self, cols: usize) -> Option<usize> {
-        if cols % self.block_len() != 0 {
+        if !cols.is_multiple_of(self.block_len()) {
             return None;
         }
         (cols / self.block_len()).checked_mul(self.block_bytes())
+    }
+
+    /// Stops on a length that no caller who asked [`Self::row_bytes`] can have.
+    fn assert_lengths(self, bytes: usize, cols: usize) {
+        let expected = self.row_bytes(cols);
+        assert!(expected == Some(bytes), "{self}: {bytes} bytes for {cols} values ({expected:?})");
     }
 }
 
@@ -102,4 +159,67 @@ impl std::fmt::Display for TensorType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
     }
+}
+
+/// A value that a block format cannot hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("value {index} is not finite; {ty} holds finite numbers only (F32, F16 and BF16 hold all)")]
+pub struct NotFinite {
+    /// The type asked for.
+    pub ty: TensorType,
+    /// Place of the first such value.
+    pub index: usize,
+}
+
+/// Writes the values of `bytes`, whole blocks of `ty`, to `out`; bit-exact to the `gguf` package.
+///
+/// # Panics
+/// If `bytes.len()` is not `ty.row_bytes(out.len())`.
+pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) {
+    ty.assert_lengths(bytes.len(), out.len());
+    (ty.format().decode)(bytes, out);
+}
+
+/// Writes `x` as whole blocks of `ty`; the same bytes as the `gguf` package where it has a rule
+/// (all but the K-quants and IQ4, whose plain rule is our own).
+///
+/// # Errors
+/// [`NotFinite`] if a block format is given a NaN or an infinity; `bytes` is unchanged then.
+///
+/// # Panics
+/// If `bytes.len()` is not `ty.row_bytes(x.len())`.
+pub fn quantize(ty: TensorType, x: &[f32], bytes: &mut [u8]) -> Result<(), NotFinite> {
+    ty.assert_lengths(bytes.len(), x.len());
+    if ty.block_len() > 1
+        && let Some(index) = x.iter().position(|value| !value.is_finite())
+    {
+        return Err(NotFinite { ty, index });
+    }
+    (ty.format().encode)(x, bytes);
+    Ok(())
+}
+
+/// Dot product of a row of `ty` with `x`, in f32: the scalar twin of every vector kernel.
+///
+/// Sixteen running sums, element `i` in sum `i % 16`, added up in ascending order at the end.
+///
+/// # Panics
+/// If `bytes.len()` is not `ty.row_bytes(x.len())`.
+pub fn dot(ty: TensorType, bytes: &[u8], x: &[f32]) -> f32 {
+    /// A multiple of every block length and of the number of sums.
+    const STEP: usize = 256;
+    ty.assert_lengths(bytes.len(), x.len());
+    let format = ty.format();
+    let (mut values, mut sums) = ([0.0; STEP], [0.0; 16]);
+    let step_bytes = STEP / format.block_len * format.block_bytes;
+    for (bytes, x) in bytes.chunks(step_bytes).zip(x.chunks(STEP)) {
+        let values = &mut values[..x.len()];
+        (format.decode)(bytes, values);
+        for (values, x) in values.chunks(sums.len()).zip(x.chunks(sums.len())) {
+            for ((sum, value), x) in sums.iter_mut().zip(values).zip(x) {
+                *sum += value * x;
+            }
+        }
+    }
+    sums.iter().sum()
 }

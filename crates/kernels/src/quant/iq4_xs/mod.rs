@@ -1,0 +1,48 @@
+//! IQ4_XS: 256 weights in 136 bytes; 8 sub-blocks of 32, levels as in IQ4_NL.
+//!
+//! | at | bytes | |
+//! |---|---|---|
+//! | 0 | 2 | f16 `d` |
+//! | 2 | 2 | u16: bits 4 and 5 of `sc` of sub-block `s` at bits `2 s` |
+//! | 4 | 4 | byte `s / 2`: low bits of `sc`, even `s` in the low nibble |
+//! | 8 | 128 | 16 bytes to a sub-block, nibbles `q` in Q4_0's order |
+//!
+//! `x = d (sc - 32) LEVELS[q]`
+
+use super::block::{Block, part, part_mut};
+use super::k_rule::Symmetric;
+use super::{f16, iq4_nl, q4_0};
+
+#[allow(non_camel_case_types)]
+pub(super) struct IQ4_XS;
+
+impl Block<256, 136> for IQ4_XS {
+    #[inline(always)]
+    fn decode(block: &[u8; 136], out: &mut [f32; 256]) {
+        let d = f16::scale(block, 0);
+        let high = u16::from_le_bytes(*part(block, 2));
+        let low: &[u8; 4] = part(block, 4);
+        for (s, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let code = (low[s / 2] >> (s % 2 * 4) & 15) | ((high >> (2 * s) & 3) << 4) as u8;
+            let scale = d * f32::from(code as i8 - 32);
+            iq4_nl::decode_nibbles(scale, &iq4_nl::LEVELS, part(block, 8 + 16 * s), out);
+        }
+    }
+
+    fn encode(x: &[f32; 256], block: &mut [u8; 136]) {
+        let rule = Symmetric::<8>::of(x, 127.0, 32.0);
+        let (mut high, mut low) = (0u16, [0u8; 4]);
+        for (s, code) in rule.scales.iter().enumerate() {
+            let code = (code + 32) as u8;
+            high |= u16::from(code >> 4) << (2 * s);
+            low[s / 2] |= (code & 15) << (s % 2 * 4);
+        }
+        *part_mut(block, 0) = f16::bytes_of(rule.d);
+        *part_mut(block, 2) = high.to_le_bytes();
+        *part_mut(block, 4) = low;
+        for (s, x) in rule.normalized(x).as_chunks::<32>().0.iter().enumerate() {
+            let quants = x.map(iq4_nl::nearest_level);
+            q4_0::write_nibbles(&quants, part_mut(block, 8 + 16 * s));
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! No global mutable state: what a thing needs is handed to it.
+
+use super::{Problem, Tree};
+
+/// Statics that may change: file, name, reason.
+const ALLOWED: &[(&str, &str, &str)] = &[];
+
+const CELLS: &[&str] = &[
+    "Mutex", "RwLock", "OnceLock", "LazyLock", "OnceCell", "LazyCell", "Atomic", "RefCell", "Cell<",
+];
+
+pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (file, rust) in tree.rust() {
+        for (index, line) in rust.shipped() {
+            let Some(name) = mutable(line) else { continue };
+            if !ALLOWED.iter().any(|(path, listed, _)| (*path, *listed) == (&file.path, name)) {
+                let message = format!("`{name}` is global mutable state");
+                problems.push(Problem::new(&file.path, index + 1, message));
+            }
+        }
+    }
+    problems
+}
+
+/// The name of a mutable static or thread-local declared on this line.
+fn mutable(line: &str) -> Option<&str> {
+    if line.contains("thread_local!") {
+        return Some("thread_local!");
+    }
+    let line = line.trim_start();
+    let line = line.strip_prefix("pub(crate) ").or(line.strip_prefix("pub ")).unwrap_or(line);
+    let declared = line.strip_prefix("static ")?;
+    let (name, kind) = declared.split_once(':')?;
+    let changes = name.starts_with("mut ") || CELLS.iter().any(|cell| kind.contains(cell));
+    changes.then(|| name.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutable_statics_are_told_from_constant_ones() {
+        assert_eq!(mutable("static mut X: u8 = 0;"), Some("mut X"));
+        assert_eq!(mutable("    pub static LOCK: Mutex<()> = Mutex::new(());"), Some("LOCK"));
+        assert_eq!(mutable("static TABLE: [u8; 4] = [0; 4];"), None);
+        assert_eq!(mutable("fn f(x: &'static str, y: Mutex<u8>) {}"), None);
+        let tree = Tree::of(&[("a.rs", "//! A.\nstatic N: AtomicU8 = AtomicU8::new(0);\n")]);
+        assert_eq!(check(&tree).len(), 1);
+    }
+}

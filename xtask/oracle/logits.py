@@ -5,8 +5,8 @@ Run by `cargo xtask conformance` inside its virtual environment, and by hand to 
     python logits.py --oracle target/oracle MODEL.gguf --tokens 1,2,3 --out rows.f32
 
 Writes row-major little-endian f32 `[tokens, vocabulary]`, one row after every token, and prints the
-shape as JSON. All tokens go through one batch with an f32 cache, without flash attention and without
-repacked weights unless asked for, so that nothing but the arithmetic of the graph is compared.
+shape as JSON. All tokens go through one batch with an f32 cache and without flash attention unless
+asked for, so that nothing but the arithmetic of the graph is compared.
 """
 
 import argparse
@@ -20,11 +20,11 @@ import sys
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", help="a GGUF file")
-    parser.add_argument("--oracle", required=True, help="folder with the built library and the package")
-    parser.add_argument("--tokens", required=True, help="ids with commas between, or @FILE with them")
+    parser.add_argument("--oracle", required=True, help="folder with build and package")
+    parser.add_argument("--tokens", required=True, help="ids with commas, or @FILE")
     parser.add_argument("--out", required=True, help="file to write")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--kv", choices=["f32", "f16"], default="f32", help="element type of the cache")
+    parser.add_argument("--kv", choices=["f32", "f16"], default="f32", help="cache type")
     parser.add_argument("--flash", action="store_true", help="use flash attention")
     parser.add_argument("--step", type=int, default=0, help="tokens in a batch, 0 for all at once")
     return parser.parse_args()

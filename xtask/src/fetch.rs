@@ -1,10 +1,11 @@
-//! The one step with a network: crates of every platform, and the two real models the tests read.
+//! The one step with a network: crates of every platform, and the two real models that tests read.
 //!
 //! Models come through `hearth pull`, so the project's own hub pins, hashes and logs them. They lie
 //! in `target/store`, and a second run finds them there. Tests that follow need no network.
 
 use crate::cargo::{cargo, root, succeed};
-use anyhow::Result;
+use crate::hearth::{self, hearth};
+use anyhow::{Result, bail};
 use std::path::PathBuf;
 
 /// Catalogue names of the models that tests, conformance and benchmarks read.
@@ -18,11 +19,33 @@ pub(crate) fn store() -> PathBuf {
 /// Brings everything the later steps need.
 pub(crate) fn run() -> Result<()> {
     succeed(&mut cargo(&["fetch", "--locked"]))?;
-    for model in MODELS {
-        let mut pull =
-            cargo(&["run", "--release", "--locked", "--quiet", "--package", "hearth-app"]);
-        pull.args(["--", "pull", model, "--store"]).arg(store());
-        succeed(&mut pull)?;
+    hearth::build()?;
+    MODELS.iter().try_for_each(|name| model(name))
+}
+
+/// Brings one model; does nothing if the store has it.
+pub(crate) fn model(name: &str) -> Result<()> {
+    succeed(&mut hearth(&["pull", name]))
+}
+
+/// A file of random weights at a model's shape, written by `synth` if it is not there.
+pub(crate) fn synthetic(shape: &str, kind: &str) -> Result<PathBuf> {
+    let path = root().join(format!("target/synth/{shape}-{}.gguf", kind.to_lowercase()));
+    if !path.is_file() {
+        succeed(&mut cargo(&[
+            "run",
+            "--release",
+            "--quiet",
+            "-p",
+            "xtask",
+            "--",
+            "synth",
+            shape,
+            kind,
+        ]))?;
     }
-    Ok(())
+    if !path.is_file() {
+        bail!("`cargo xtask synth {shape} {kind}` did not write {}", path.display());
+    }
+    Ok(path)
 }

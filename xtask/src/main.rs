@@ -3,14 +3,22 @@
 //! Nothing here is part of the shipped program. The steps of the gate are listed in `check`, the
 //! rules on the source tree in `tidy`, the rules on dependencies in `deps`.
 
+mod bench;
 mod cargo;
 mod check;
+mod conformance;
+mod date;
 mod deps;
 mod fetch;
+mod hearth;
+mod oracle;
+mod record;
+mod synth;
+mod text;
 mod tidy;
 
-use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "Chores of the project")]
@@ -33,13 +41,29 @@ enum Command {
     Deps,
     /// The one step with a network: crates of every platform and the models that tests read.
     Fetch,
+    /// A GGUF file with random weights at a real model's shape.
+    Synth(synth::Args),
+    /// Logits, tokens and perplexity beside llama.cpp's.
+    Conformance(conformance::Args),
+    /// Speed beside llama.cpp's.
+    Bench(bench::Args),
 }
 
-fn main() -> Result<()> {
-    match Options::parse().command {
+fn main() -> ExitCode {
+    let result = match Options::parse().command {
         Command::Check { full } => check::run(full),
         Command::Tidy => tidy::run(),
         Command::Deps => deps::run(),
         Command::Fetch => fetch::run(),
+        Command::Synth(args) => synth::run(args),
+        Command::Conformance(args) => conformance::run(&args),
+        Command::Bench(args) => bench::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

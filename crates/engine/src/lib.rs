@@ -2,4 +2,7 @@
 
 pub mod gguf;
 pub mod protocol;
+pub mod sample;
+pub mod stop;
 pub mod template;
+pub mod worker;

@@ -244,12 +244,9 @@ impl Default for Sampling {
 /// What comes back. Events of one request arrive in order and end with `Done` or `Failed`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Event {
-    /// The seal is closed and the model is loaded; sent once, before any answer.
+    /// The model is loaded; sent once, before any answer. (What the seal reached is said earlier,
+    /// by `hearth-cell` itself.)
     Ready {
-        /// The isolation level in force, as `hearth-cell` names it.
-        isolation: String,
-        /// System calls refused so far (should be 0).
-        refused_calls: u64,
         /// Milliseconds from the seal to here.
         load_ms: f64,
     },
@@ -328,6 +325,34 @@ pub enum Event {
         /// What went wrong.
         failure: Failure,
     },
+}
+
+impl Event {
+    /// The request it belongs to; 0 for the events of loading.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        match *self {
+            Self::Ready { .. } | Self::LoadFailed(_) => 0,
+            Self::Progress { id, .. }
+            | Self::Text { id, .. }
+            | Self::Tokens { id, .. }
+            | Self::Logits { id, .. }
+            | Self::Perplexity { id, .. }
+            | Self::Bench { id, .. }
+            | Self::Described { id, .. }
+            | Self::Done { id, .. }
+            | Self::Failed { id, .. } => id,
+        }
+    }
+
+    /// Nothing follows it for its request.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(
+            self,
+            Self::Ready { .. } | Self::LoadFailed(_) | Self::Done { .. } | Self::Failed { .. }
+        )
+    }
 }
 
 /// A kind of long work.

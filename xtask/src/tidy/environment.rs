@@ -4,7 +4,7 @@
 use super::{Problem, Tree};
 
 /// The file.
-const HOME: &str = "crates/app/src/environment.rs";
+const HOME: &str = "crates/app/src/config/env.rs";
 
 const READS: &[&str] = &["env::var", "env::vars", "env::var_os", "env::vars_os", "env::set_var"];
 

@@ -1,4 +1,5 @@
-//! What can be wrong with a GGUF file. Each message says what was found, what was expected and where.
+//! What can be wrong with a GGUF file. Each message says what was found, what was expected and
+//! where.
 //!
 //! Names from the file are printed escaped (`{:?}`): they may hold terminal control sequences.
 

@@ -1,7 +1,8 @@
 //! Key-value pairs, read with checks, and typed access to them.
 //!
-//! Writers disagree about integer widths for the same key, so integers widen and narrow with a range
-//! check; nothing else converts, but for FLOAT64 to f32. A missing key is `None`, another type an error.
+//! Writers disagree about integer widths for the same key, so integers widen and narrow with a
+//! range check; nothing else converts, but for FLOAT64 to f32. A missing key is `None`, another
+//! type an error.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;

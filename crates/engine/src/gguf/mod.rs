@@ -1,12 +1,13 @@
 //! GGUF v2 and v3: a reader over a read-only map, typed metadata, split files, and a writer.
 //!
 //! A file is hostile until checked: every count, length, offset and size is compared with the bytes
-//! that are there before it is used, and nothing is allocated beyond a small multiple of the header's
-//! bytes. Tensor data and long strings stay in the map. Big-endian files and version 1 are refused.
+//! that are there before it is used, and nothing is allocated beyond a small multiple of the
+//! header's bytes. Tensor data and long strings stay in the map. Big-endian files and version 1 are
+//! refused.
 //!
-//! `header.rs` reads primitives, `meta.rs` key-value pairs, `tensors.rs` the tensor list, `split.rs`
-//! joins the parts of a split file, `value.rs` holds values, `map.rs` maps, `write.rs` writes. What the keys mean is the
-//! matter of the architectures and the tokenizer.
+//! `header.rs` reads primitives, `meta.rs` key-value pairs, `tensors.rs` the tensor list,
+//! `split.rs` joins the parts of a split file, `value.rs` holds values, `map.rs` maps, `write.rs`
+//! writes. What the keys mean is the matter of the architectures and the tokenizer.
 
 use std::collections::HashMap;
 use std::fs::File;

@@ -41,7 +41,8 @@ fn parse(name: &str) -> Option<(&str, usize, usize)> {
 pub(super) fn check(meta: &Meta, number: usize, count: usize) -> Result<(), GgufError> {
     let expect = |key: &'static str, expected: u64, also: Option<u64>| {
         let found = meta.u64(key)?;
-        // A file that is no part of anything leaves the keys out, or was merged from parts and says 0.
+        // A file that is no part of anything leaves the keys out, or was merged from parts and says
+        // 0.
         if found == Some(expected) || (count == 1 && (found.is_none() || found == also)) {
             return Ok(());
         }

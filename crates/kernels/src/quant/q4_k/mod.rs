@@ -9,6 +9,8 @@
 //!
 //! `x = d sc q - dmin m`
 
+pub(crate) mod tile;
+
 use super::block::{Block, part, part_mut};
 use super::f16;
 use super::k_rule::Affine;

@@ -8,6 +8,8 @@
 //!
 //! `x = d (q - 16)`
 
+pub(crate) mod tile;
+
 use super::block::{Block, inverse, part, part_mut, signed_peak};
 use super::{f16, q4_0};
 

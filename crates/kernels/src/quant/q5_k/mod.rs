@@ -10,6 +10,8 @@
 //!
 //! `x = d sc q - dmin m`
 
+pub(crate) mod tile;
+
 use super::block::{Block, part, part_mut};
 use super::k_rule::Affine;
 use super::{f16, q4_k};

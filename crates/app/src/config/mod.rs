@@ -1,0 +1,255 @@
+//! Settings and where each came from: default < file < environment < flag.
+//!
+//! `keys.rs` lists the settings, `env.rs` reads the environment, `file.rs` the TOML file. Loading
+//! is a pure function of those three and the flags, so that the tests below need no process.
+
+mod env;
+mod file;
+mod keys;
+
+pub(crate) use env::Env;
+pub(crate) use keys::Key;
+
+use crate::exit::{Code, Failure};
+use crate::options::Global;
+use crate::terminal::ColorWhen;
+use hearth_hub::suggest;
+use keys::KEYS;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(PathBuf),
+    Variable(String),
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => write!(f, "the default"),
+            Self::File(path) => write!(f, "the file {}", path.display()),
+            Self::Variable(name) => write!(f, "the variable {name}"),
+            Self::Flag(name) => write!(f, "the flag {name}"),
+        }
+    }
+}
+
+/// A setting as it stands, before it gets its type.
+#[derive(Clone, Debug)]
+pub(crate) struct Row {
+    pub(crate) key: &'static Key,
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
+}
+
+/// Every setting with its type.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// The configuration file, which need not exist.
+    pub(crate) file: PathBuf,
+    /// Folder of the models.
+    pub(crate) store: PathBuf,
+    /// File that records every connection.
+    pub(crate) egress_log: PathBuf,
+    /// Python interpreter for package sources.
+    pub(crate) python: PathBuf,
+    /// When to colour.
+    pub(crate) color: ColorWhen,
+    rows: Vec<Row>,
+}
+
+impl Settings {
+    /// Loads the settings; `flags` win over `env`, `env` over the file.
+    pub(crate) fn load(flags: &Global, env: &Env) -> anyhow::Result<Self> {
+        let path = match &flags.config {
+            Some(path) => path.clone(),
+            None => base_folder(env.xdg.config.as_deref(), env, ".config")?.join("config.toml"),
+        };
+        let mut rows = defaults(env)?;
+        for (key, value) in file::read(&path, flags.config.is_some())? {
+            set(&mut rows, &key, expand_home(value, env), Origin::File(path.clone()))?;
+        }
+        for (key, value) in &env.settings {
+            let variable = format!("{}{}", env::PREFIX, key.to_ascii_uppercase());
+            set(&mut rows, key, value.clone(), Origin::Variable(variable))?;
+        }
+        if let Some(store) = &flags.store {
+            let value = utf8(store)?;
+            set(&mut rows, "store", value, Origin::Flag("--store".into()))?;
+        }
+        if let Some(color) = flags.color {
+            set(&mut rows, "color", color.name().into(), Origin::Flag("--color".into()))?;
+        }
+        Self::typed(path, rows)
+    }
+
+    fn typed(file: PathBuf, rows: Vec<Row>) -> anyhow::Result<Self> {
+        Ok(Self {
+            file,
+            store: parse(&rows, "store")?,
+            egress_log: parse(&rows, "egress_log")?,
+            python: parse(&rows, "python")?,
+            color: parse(&rows, "color")?,
+            rows,
+        })
+    }
+
+    /// Every setting with its value and origin, in the order of the list.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter()
+    }
+
+    /// A setting that only one command uses, with its type; the error names the origin.
+    pub(crate) fn get<T: FromStr>(&self, key: &str) -> anyhow::Result<T>
+    where
+        T::Err: fmt::Display,
+    {
+        parse(&self.rows, key)
+    }
+}
+
+/// The defaults; folders follow the XDG specification.
+fn defaults(env: &Env) -> anyhow::Result<Vec<Row>> {
+    let data = base_folder(env.xdg.data.as_deref(), env, ".local/share")?;
+    let state = base_folder(env.xdg.state.as_deref(), env, ".local/state")?;
+    KEYS.iter()
+        .map(|key| {
+            let value = match key.name {
+                "store" => utf8(&data.join("models"))?,
+                "egress_log" => utf8(&state.join("egress.log"))?,
+                _ => key.default.to_owned(),
+            };
+            Ok(Row { key, value, origin: Origin::Default })
+        })
+        .collect()
+}
+
+/// `hearth` in an XDG base folder, or in its usual place under the home folder.
+fn base_folder(xdg: Option<&Path>, env: &Env, usual: &str) -> anyhow::Result<PathBuf> {
+    match (xdg, &env.home) {
+        (Some(folder), _) => Ok(folder.join("hearth")),
+        (None, Some(home)) => Ok(home.join(usual).join("hearth")),
+        (None, None) => Err(Failure::new(
+            Code::Usage,
+            "no home folder: HOME is not set to an absolute path; set it, or XDG_CONFIG_HOME, \
+             XDG_DATA_HOME and XDG_STATE_HOME",
+        )),
+    }
+}
+
+fn set(rows: &mut [Row], key: &str, value: String, origin: Origin) -> anyhow::Result<()> {
+    match rows.iter_mut().find(|row| row.key.name == key) {
+        Some(row) => {
+            row.value = value;
+            row.origin = origin;
+            Ok(())
+        }
+        None => {
+            let hint = match suggest::nearest(key, KEYS.iter().map(|key| key.name)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "`hearth config show` lists the settings".to_owned(),
+            };
+            let text = format!("unknown setting `{key}` in {origin}: {hint}");
+            Err(Failure::new(Code::Usage, text))
+        }
+    }
+}
+
+fn parse<T: FromStr>(rows: &[Row], key: &str) -> anyhow::Result<T>
+where
+    T::Err: fmt::Display,
+{
+    let Some(row) = rows.iter().find(|row| row.key.name == key) else {
+        anyhow::bail!("setting `{key}` is not in the list of settings: a defect of hearth");
+    };
+    row.value.parse().map_err(|error| {
+        let text = format!("setting `{key}` from {}: found `{}`: {error}", row.origin, row.value);
+        Failure::new(Code::Usage, text)
+    })
+}
+
+/// `~/` at the start of a value of the file means the home folder, as people write it there.
+fn expand_home(value: String, env: &Env) -> String {
+    match (value.strip_prefix("~/"), &env.home) {
+        (Some(rest), Some(home)) => home.join(rest).to_string_lossy().into_owned(),
+        _ => value,
+    }
+}
+
+fn utf8(path: &Path) -> anyhow::Result<String> {
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        let text = format!("the path {} is not UTF-8; choose another with --store", path.display());
+        Failure::new(Code::Usage, text)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env() -> Env {
+        Env { home: Some("/home/ada".into()), ..Env::default() }
+    }
+
+    fn flags(config: Option<&Path>) -> Global {
+        Global { store: None, config: config.map(Into::into), quiet: false, color: None }
+    }
+
+    fn origin_of(settings: &Settings, key: &str) -> Origin {
+        settings.rows().find(|row| row.key.name == key).unwrap().origin.clone()
+    }
+
+    #[test]
+    fn later_layers_win_and_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, "store = \"~/m\"\nthreads = 3\n").unwrap();
+        let mut env = env();
+        let settings = Settings::load(&flags(Some(&path)), &env).unwrap();
+        assert_eq!(settings.store, Path::new("/home/ada/m"));
+        assert_eq!(origin_of(&settings, "store"), Origin::File(path.clone()));
+        assert_eq!(settings.get::<usize>("threads").unwrap(), 3);
+        assert_eq!(origin_of(&settings, "kv"), Origin::Default);
+
+        env.settings.insert("store".into(), "/from/env".into());
+        let settings = Settings::load(&flags(Some(&path)), &env).unwrap();
+        assert_eq!(settings.store, Path::new("/from/env"));
+        assert_eq!(origin_of(&settings, "store"), Origin::Variable("HEARTH_STORE".into()));
+
+        let flags = Global { store: Some("/from/flag".into()), ..flags(Some(&path)) };
+        let settings = Settings::load(&flags, &env).unwrap();
+        assert_eq!(settings.store, Path::new("/from/flag"));
+        assert_eq!(origin_of(&settings, "store"), Origin::Flag("--store".into()));
+    }
+
+    #[test]
+    fn folders_follow_xdg() {
+        let settings = Settings::load(&flags(None), &env()).unwrap();
+        assert_eq!(settings.store, Path::new("/home/ada/.local/share/hearth/models"));
+        assert_eq!(settings.egress_log, Path::new("/home/ada/.local/state/hearth/egress.log"));
+        let mut env = env();
+        env.xdg.data = Some("/data".into());
+        let settings = Settings::load(&flags(None), &env).unwrap();
+        assert_eq!(settings.store, Path::new("/data/hearth/models"));
+        let homeless = Settings::load(&flags(None), &Env::default()).unwrap_err();
+        assert!(homeless.to_string().contains("HOME"));
+    }
+
+    #[test]
+    fn unknown_and_wrong_values_are_refused_with_their_origin() {
+        let mut env = env();
+        env.settings.insert("stroe".into(), "/x".into());
+        let error = Settings::load(&flags(None), &env).unwrap_err().to_string();
+        assert!(error.contains("HEARTH_STROE") && error.contains("`store`"), "{error}");
+
+        let mut env = self::env();
+        env.settings.insert("color".into(), "pink".into());
+        let error = Settings::load(&flags(None), &env).unwrap_err().to_string();
+        assert!(error.contains("pink") && error.contains("auto, always or never"), "{error}");
+    }
+}

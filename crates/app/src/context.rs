@@ -1,0 +1,58 @@
+//! What every command gets: the settings, and from them the store, the catalogue and the ledger.
+
+use crate::commands::pull;
+use crate::config::{Env, Settings};
+use crate::options::Global;
+use crate::terminal;
+use hearth_hub::{Catalogue, HubError, Ledger, OpenModel, Store, Target, open_path, resolve};
+
+/// The context of one run of `hearth`.
+pub(crate) struct App {
+    /// Settings with their origins.
+    pub(crate) settings: Settings,
+    /// No progress and no notes.
+    pub(crate) quiet: bool,
+    /// The models that can be pulled by name.
+    pub(crate) catalogue: Catalogue,
+}
+
+impl App {
+    /// Reads the environment and the configuration file.
+    pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
+        let env = Env::read();
+        let settings = Settings::load(&global, &env)?;
+        terminal::init(settings.color, env.plain);
+        Ok(Self { settings, quiet: global.quiet, catalogue: Catalogue::builtin() })
+    }
+
+    /// A line for the person at the terminal, on stderr; silent with `--quiet`.
+    pub(crate) fn note(&self, text: impl std::fmt::Display) {
+        if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    /// The store of models.
+    pub(crate) fn store(&self) -> Result<Store, HubError> {
+        Store::open(self.settings.store.clone())
+    }
+
+    /// The ledger of connections.
+    pub(crate) fn ledger(&self) -> Ledger {
+        Ledger::new(self.settings.egress_log.clone())
+    }
+
+    /// Opens what MODEL means: a file, a model of the store, or one of the catalogue, which is
+    /// pulled first. `command` is what the user typed, for the ledger.
+    pub(crate) fn open_model(&self, model: &str, command: &str) -> anyhow::Result<OpenModel> {
+        let store = self.store()?;
+        let name = match resolve(model, &store, &self.catalogue)? {
+            Target::File(path) => return Ok(open_path(&path)?),
+            Target::Stored(manifest) => manifest.facts.name,
+            Target::Catalogue(entry) => {
+                pull::bring(self, &store, entry, command)?.manifest.facts.name
+            }
+        };
+        Ok(store.open_model(&name)?)
+    }
+}

@@ -1,0 +1,152 @@
+//! Exit codes: the one list, how an error gets its code, and how an error is shown.
+
+use crate::terminal;
+use hearth_hub::HubError;
+use std::fmt;
+use std::process::ExitCode;
+
+/// Every exit code of `hearth`. Scripts rely on the numbers: add at the end, never renumber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Code {
+    /// Anything without a code of its own.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// No model of that name.
+    NotFound = 3,
+    /// A source did not deliver.
+    Source = 4,
+    /// Bytes are not what they should be.
+    Integrity = 5,
+    /// The store cannot be read or written.
+    Store = 6,
+    /// The model is in use by another process.
+    Busy = 7,
+    /// The machine cannot isolate the engine as required.
+    Isolation = 8,
+    /// The engine failed or died.
+    Engine = 9,
+    /// The input does not fit the context.
+    TooLong = 10,
+    /// Stopped by Ctrl-C.
+    Interrupted = 130,
+}
+
+/// What each code means, in the order in which `--help` prints them.
+const MEANINGS: [(Code, &str); 11] = [
+    (Code::Failed, "failed for a reason without a code of its own"),
+    (Code::Usage, "the command line or the configuration is wrong"),
+    (Code::NotFound, "no such model"),
+    (Code::Source, "a source did not deliver the model"),
+    (Code::Integrity, "bytes are not what they should be"),
+    (Code::Store, "the store cannot be read or written, or the disk is full"),
+    (Code::Busy, "the model is in use by another process"),
+    (Code::Isolation, "the engine cannot be isolated as required"),
+    (Code::Engine, "the engine refused the request, failed or died"),
+    (Code::TooLong, "the input does not fit the context"),
+    (Code::Interrupted, "stopped by Ctrl-C"),
+];
+
+/// The text below `hearth --help`.
+pub(crate) fn help() -> String {
+    let mut text = String::from("Exit codes:\n    0  done");
+    for (code, meaning) in MEANINGS {
+        text.push_str(&format!("\n  {:>3}  {meaning}", code as u8));
+    }
+    text
+}
+
+/// An error with an exit code of its choice; context may be added around it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+}
+
+impl Failure {
+    /// An error that ends the program with `code`. The message says what was found, what was
+    /// expected and what to do next.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> anyhow::Error {
+        Self { code, message: message.into() }.into()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// The code of an error: that of the first cause that has one.
+fn code_of(error: &anyhow::Error) -> Code {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.code;
+        }
+        if let Some(hub) = cause.downcast_ref::<HubError>() {
+            return code_of_hub(hub);
+        }
+    }
+    Code::Failed
+}
+
+fn code_of_hub(error: &HubError) -> Code {
+    use hearth_hub::ErrorKind;
+    match error.kind() {
+        ErrorKind::Usage => Code::Usage,
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::Source => Code::Source,
+        ErrorKind::Integrity => Code::Integrity,
+        ErrorKind::Store => Code::Store,
+        ErrorKind::Busy => Code::Busy,
+    }
+}
+
+/// Prints what clap has to say (help and version too) and gives its exit code.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing is left to do if the terminal is gone.
+    let _ = error.print();
+    if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS }
+}
+
+/// Prints an error with its causes on stderr and gives its exit code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        return ExitCode::from(Code::Failed as u8);
+    }
+    eprintln!("{} {error:#}", terminal::error_word());
+    ExitCode::from(code_of(error) as u8)
+}
+
+/// The reader of our output went away (`hearth list | head -1`): no message is owed to anyone.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn code_survives_added_context() {
+        let error = Err::<(), _>(Failure::new(Code::Busy, "in use")).context("rm").unwrap_err();
+        assert_eq!(code_of(&error), Code::Busy);
+        assert_eq!(code_of(&anyhow::anyhow!("other")), Code::Failed);
+    }
+
+    #[test]
+    fn every_code_is_documented_once() {
+        let help = help();
+        for (code, meaning) in MEANINGS {
+            assert_eq!(help.matches(&format!("{:>3}  {meaning}", code as u8)).count(), 1);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! Progress for a person: one bar on stderr, drawn only if stderr is a terminal.
+//!
+//! [`Meter`] draws any counted work; [`PullProgress`] shows what the hub reports with it.
+
+use hearth_hub::progress::{Observer, Progress, Stage};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::cell::RefCell;
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+
+/// What the numbers of a meter count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// Bytes, shown in decimal units with a rate.
+    Bytes,
+}
+
+/// A bar that changes its label and length as work goes on; gone when dropped.
+pub(crate) struct Meter {
+    visible: bool,
+    current: Option<(String, ProgressBar)>,
+}
+
+impl Meter {
+    /// A meter that draws on a terminal and is silent anywhere else or when `quiet`.
+    pub(crate) fn new(quiet: bool) -> Self {
+        Self { visible: !quiet && std::io::stderr().is_terminal(), current: None }
+    }
+
+    /// Shows `done` of `total`; another label starts another bar.
+    pub(crate) fn set(&mut self, label: &str, unit: Unit, done: u64, total: u64) {
+        if !self.visible {
+            return;
+        }
+        if self.current.as_ref().is_none_or(|(shown, _)| shown != label) {
+            self.clear();
+            let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+            bar.set_style(style(unit));
+            bar.set_message(label.to_owned());
+            self.current = Some((label.to_owned(), bar));
+        }
+        if let Some((_, bar)) = &self.current {
+            bar.set_length(total);
+            bar.set_position(done);
+        }
+    }
+
+    /// Takes the bar off the terminal.
+    pub(crate) fn clear(&mut self) {
+        if let Some((_, bar)) = self.current.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn style(unit: Unit) -> ProgressStyle {
+    let template = match unit {
+        Unit::Bytes => {
+            "{msg:11} {bar:32} {decimal_bytes:>9}/{decimal_total_bytes} \
+             {decimal_bytes_per_sec} {eta}"
+        }
+    };
+    // A template that cannot be read shows the plain bar, which is no reason to fail.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// Shows what the hub reports.
+pub(crate) struct PullProgress {
+    quiet: bool,
+    name: String,
+    meter: RefCell<Meter>,
+}
+
+impl PullProgress {
+    /// For work on the model called `name`.
+    pub(crate) fn new(quiet: bool, name: &str) -> Self {
+        Self { quiet, name: name.to_owned(), meter: RefCell::new(Meter::new(quiet)) }
+    }
+}
+
+impl Observer for PullProgress {
+    fn observe(&self, progress: Progress) -> ControlFlow<()> {
+        match progress {
+            Progress::Bytes { stage, done, total } => {
+                let label = match stage {
+                    Stage::Download => "downloading",
+                    Stage::Unpack => "unpacking",
+                    Stage::Hash => "checking",
+                };
+                self.meter.borrow_mut().set(label, Unit::Bytes, done, total);
+            }
+            Progress::Waiting { holder } if !self.quiet => {
+                eprintln!("{} is being worked on by {holder}; waiting for it", self.name);
+            }
+            Progress::Waiting { .. } | Progress::Step(_) => {}
+        }
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,60 @@
+//! One model, one living child: a dead child is replaced when the next request comes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hearth_engine::protocol::{Job, Stage};
+
+use crate::cell::{Cell, Reply, SpawnOptions};
+use crate::error::CellError;
+
+/// A model behind a sealed child that is started again after a crash, from the same open files.
+pub struct Engine {
+    options: SpawnOptions,
+    current: Mutex<Arc<Cell>>,
+    load_ms: f64,
+}
+
+impl Engine {
+    /// Starts the child and waits until its model is loaded.
+    ///
+    /// # Errors
+    /// As [`Cell::spawn`] and [`Cell::wait_ready`].
+    pub fn start(
+        options: SpawnOptions,
+        progress: &mut dyn FnMut(Stage, u64, u64),
+    ) -> Result<Self, CellError> {
+        let cell = Cell::spawn(&options)?;
+        let load_ms = cell.wait_ready(progress)?;
+        Ok(Self { options, current: Mutex::new(Arc::new(cell)), load_ms })
+    }
+
+    /// Sends a job to the living child, or to a new one if the last has died.
+    ///
+    /// # Errors
+    /// As [`Cell::submit`], and those of a start if one was needed.
+    pub fn submit(&self, job: Job) -> Result<Reply, CellError> {
+        self.cell_alive()?.submit(job)
+    }
+
+    /// The child of the moment, which may be dead.
+    #[must_use]
+    pub fn cell(&self) -> Arc<Cell> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Milliseconds from the first seal to the loaded model.
+    #[must_use]
+    pub fn load_ms(&self) -> f64 {
+        self.load_ms
+    }
+
+    fn cell_alive(&self) -> Result<Arc<Cell>, CellError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.death().is_some() {
+            let cell = Cell::spawn(&self.options)?;
+            cell.wait_ready(&mut |_, _, _| {})?;
+            *current = Arc::new(cell);
+        }
+        Ok(Arc::clone(&current))
+    }
+}

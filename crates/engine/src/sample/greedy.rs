@@ -1,0 +1,76 @@
+//! Greedy: the token with the highest logit; and the check that logits are numbers.
+
+use super::SampleError;
+
+/// Largest of `logits` (minus infinity if empty), and whether all are below plus infinity, which no
+/// NaN is. Sixteen at a time, so that it becomes vector code.
+pub(super) fn largest(logits: &[f32]) -> (f32, bool) {
+    let (mut max, mut wrong) = ([f32::NEG_INFINITY; 16], [0u32; 16]);
+    let (whole, rest) = logits.as_chunks::<16>();
+    for logits in whole.iter().map(<[f32; 16]>::as_slice).chain([rest]) {
+        for ((max, wrong), &x) in max.iter_mut().zip(&mut wrong).zip(logits) {
+            *max = if x > *max { x } else { *max };
+            *wrong |= u32::from(!(x < f32::INFINITY));
+        }
+    }
+    (max.iter().copied().fold(f32::NEG_INFINITY, f32::max), wrong == [0; 16])
+}
+
+/// The token with the highest logit, the first of several.
+///
+/// # Errors
+/// A logit that is NaN or plus infinity, or none above minus infinity.
+pub(super) fn best(logits: &[f32]) -> Result<u32, SampleError> {
+    const CHUNK: usize = 1024;
+    let (mut best, mut start) = (f32::NEG_INFINITY, 0);
+    for (i, chunk) in logits.chunks(CHUNK).enumerate() {
+        let (max, numbers) = largest(chunk);
+        if !numbers {
+            return Err(first_wrong(logits));
+        }
+        if max > best {
+            (best, start) = (max, i * CHUNK);
+        }
+    }
+    if best == f32::NEG_INFINITY {
+        return Err(SampleError::NoneLeft);
+    }
+    let at = logits[start..].iter().position(|&x| x == best);
+    Ok((start + at.expect("the chunk with the largest logit holds it")) as u32)
+}
+
+fn first_wrong(logits: &[f32]) -> SampleError {
+    let at = logits.iter().position(|x| x.is_nan() || *x == f32::INFINITY);
+    let token = at.expect("a chunk with such a logit was seen");
+    SampleError::NotFinite { token: token as u32, value: logits[token] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::candidates::tests::logits;
+
+    #[test]
+    fn the_first_of_the_largest_is_chosen() {
+        for count in [1, 2, 15, 16, 17, 1023, 1024, 1025, 5000] {
+            let x = logits(count, count as u64);
+            let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let expected = x.iter().position(|x| *x == max).unwrap() as u32;
+            assert_eq!(best(&x), Ok(expected), "{count}");
+        }
+        assert_eq!(best(&[-0.0, 0.0]), Ok(0));
+        assert_eq!(best(&[f32::NEG_INFINITY, -3e38]), Ok(1));
+    }
+
+    #[test]
+    fn what_is_no_number_is_named() {
+        for (at, bad) in [(0, f32::NAN), (17, f32::INFINITY), (2047, -f32::NAN)] {
+            let mut x = vec![1.0; 2048];
+            x[at] = bad;
+            let Err(SampleError::NotFinite { token, value }) = best(&x) else { panic!("{bad}") };
+            assert_eq!((token as usize, value.is_nan()), (at, bad.is_nan()));
+        }
+        assert_eq!(best(&[f32::NEG_INFINITY; 40]), Err(SampleError::NoneLeft));
+        assert_eq!(best(&[]), Err(SampleError::NoneLeft));
+    }
+}

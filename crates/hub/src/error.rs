@@ -1,0 +1,166 @@
+//! Errors of the hub: each says what was found, what was expected and what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What kind of error it is, for exit codes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// A name or argument is malformed.
+    Usage,
+    /// No model of that name.
+    NotFound,
+    /// A source did not deliver.
+    Source,
+    /// Bytes are not what they should be.
+    Integrity,
+    /// The store or the ledger cannot be read or written.
+    Store,
+    /// Another process holds the model.
+    Busy,
+}
+
+/// Any error of the hub.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// A word is not a model name.
+    #[error(
+        "`{found}` is not a model name: {why}; expected letters, digits, `.`, `_` or `-`, as in `smollm2:135m`"
+    )]
+    Name {
+        /// The word, escaped.
+        found: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// No model of that name in the store or the catalogue, and no such file.
+    #[error(
+        "no model `{name}` in the store or the catalogue{hint}; `hearth list --all` shows both"
+    )]
+    NotFound {
+        /// The name as given.
+        name: String,
+        /// A suggestion, or nothing.
+        hint: String,
+    },
+    /// A path does not name a model file.
+    #[error("{path}: {found}; expected a GGUF file")]
+    NotAModel {
+        /// The path.
+        path: PathBuf,
+        /// What was found there.
+        found: String,
+    },
+    /// The name is taken by another model.
+    #[error(
+        "the name `{name}` is taken by {holder}; choose another with --name, or `hearth rm` that one first"
+    )]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// What holds it.
+        holder: String,
+    },
+    /// A source failed.
+    #[error("{source_name}: {found}")]
+    Source {
+        /// The source.
+        source_name: String,
+        /// What happened and what to do next.
+        found: String,
+    },
+    /// Bytes from a source or a file are not the expected ones.
+    #[error("{what}: {found}, expected {expected}; nothing of it was kept")]
+    Integrity {
+        /// File or source.
+        what: String,
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// A file in use by a model changed since it was imported or pulled.
+    #[error("{path}: {found}; `hearth rm {name}` and import or pull it again if this is meant")]
+    Changed {
+        /// The model.
+        name: String,
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        found: String,
+    },
+    /// The disk has too little space.
+    #[error(
+        "{path} has {free} free, and {needed} are needed; free some space or choose another folder with --store"
+    )]
+    NoSpace {
+        /// The folder.
+        path: PathBuf,
+        /// Free space, readable.
+        free: String,
+        /// Needed space, readable.
+        needed: String,
+    },
+    /// The model is in use.
+    #[error("`{name}` is in use by {holder}; stop it first")]
+    Busy {
+        /// The model.
+        name: String,
+        /// Who holds it, as far as known.
+        holder: String,
+    },
+    /// A manifest of the store cannot be used.
+    #[error("{path}: {found}; `hearth rm` the model and pull it again")]
+    Manifest {
+        /// The manifest.
+        path: PathBuf,
+        /// What is wrong.
+        found: String,
+    },
+    /// The ledger of connections cannot be written, so no connection is made.
+    #[error("{path}: {error}; no connection is made without a line in this file")]
+    Ledger {
+        /// The ledger.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// The operating system refused.
+    #[error("cannot {action} {path}: {error}")]
+    Io {
+        /// What was attempted: "read", "write", "lock".
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The answer.
+        error: io::Error,
+    },
+    /// The caller stopped the work; what is complete so far stays for a later resume.
+    #[error("stopped; run the same command again to go on from here")]
+    Stopped,
+}
+
+impl HubError {
+    /// The kind, for exit codes.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Name { .. } | Self::NameTaken { .. } => ErrorKind::Usage,
+            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::Source { .. } | Self::Stopped => ErrorKind::Source,
+            Self::NotAModel { .. } | Self::Integrity { .. } | Self::Changed { .. } => {
+                ErrorKind::Integrity
+            }
+            Self::NoSpace { .. }
+            | Self::Manifest { .. }
+            | Self::Ledger { .. }
+            | Self::Io { .. } => ErrorKind::Store,
+            Self::Busy { .. } => ErrorKind::Busy,
+        }
+    }
+
+    /// For `map_err`: an I/O error with the attempt and the path.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |error| Self::Io { action, path, error }
+    }
+}

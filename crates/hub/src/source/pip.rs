@@ -1,0 +1,274 @@
+//! Python's package client, run as a program: where it would connect, and one download.
+//!
+//! It runs in an empty folder of the store, so that no file of the user's folder is taken for a
+//! Python module, with closed input, no shell, and its temporary files inside that folder.
+
+use crate::HubError;
+use crate::catalogue::PackagePin;
+use crate::egress::{self, Program, Running, Ticket};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+/// How often the growing download is measured.
+const TICK: Duration = Duration::from_millis(100);
+/// Lines of the client's errors that are shown.
+const LINES_SHOWN: usize = 6;
+/// Longest line that is kept, in bytes.
+const LINE_CAP: u64 = 2000;
+
+/// The package client of one Python.
+pub(super) struct Pip<'a> {
+    pub(super) python: &'a Path,
+}
+
+/// What went wrong, before it is given the source's name.
+pub(super) enum PipError {
+    /// In words for the user.
+    Said(String),
+    /// From the caller or the store.
+    Hub(HubError),
+}
+
+impl From<String> for PipError {
+    fn from(text: String) -> Self {
+        Self::Said(text)
+    }
+}
+
+impl From<HubError> for PipError {
+    fn from(error: HubError) -> Self {
+        Self::Hub(error)
+    }
+}
+
+impl Pip<'_> {
+    /// What the client is configured to contact, without secrets. This asks its configuration
+    /// (environment and files) and makes no connection.
+    pub(super) fn destinations(&self, scratch: &Path) -> Result<Vec<String>, PipError> {
+        let program = self.program(scratch, &["config", "list"]);
+        let output = egress::ask_local(&program).map_err(|error| self.cannot_run(&error))?;
+        if !output.status.success() {
+            let lines = last_lines(&mut output.stderr.as_slice());
+            return Err(self.explain("its configuration cannot be read", &lines).into());
+        }
+        Ok(configured(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// Downloads one package and gives the path of its file. `ticket` proves that the ledger has
+    /// its line. `measured` is told the bytes that are on disk so far and may stop the download.
+    pub(super) fn download(
+        &self,
+        ticket: &Ticket,
+        pin: &PackagePin,
+        scratch: &Path,
+        cap: u64,
+        mut measured: impl FnMut(u64) -> Result<(), HubError>,
+    ) -> Result<PathBuf, PipError> {
+        let wheels = scratch.join("wheels");
+        std::fs::create_dir(&wheels).map_err(HubError::io("make", &wheels))?;
+        let fixed = ["download", "--only-binary=:all:", "--no-deps", "--no-cache-dir"];
+        let mut program = self.program(scratch, &fixed);
+        program.args.push("--disable-pip-version-check".into());
+        program.args.push(pin.as_str().into());
+        program.args.push("-d".into());
+        program.args.push(wheels.clone().into());
+        let running = ticket.start(&program).map_err(|error| self.cannot_run(&error))?;
+        let lines = watch(running, |ended| {
+            let bytes = size_of_tree(scratch, 4);
+            if bytes > cap && !ended {
+                let text = format!("the download went beyond {bytes} bytes and was stopped");
+                return Err(PipError::Said(text));
+            }
+            measured(bytes).map_err(PipError::Hub)
+        })?;
+        match lines {
+            Ok(()) => the_wheel(&wheels),
+            Err(lines) => {
+                Err(self.explain(&format!("`{}` was not downloaded", pin.as_str()), &lines).into())
+            }
+        }
+    }
+
+    fn program(&self, scratch: &Path, args: &[&str]) -> Program {
+        let words = ["-m", "pip"].iter().chain(args);
+        Program {
+            path: self.python.to_owned(),
+            args: words.map(OsString::from).collect(),
+            folder: scratch.to_owned(),
+            variables: vec![
+                ("TMPDIR", scratch.into()),
+                ("PIP_NO_INPUT", "1".into()),
+                ("PIP_PROGRESS_BAR", "off".into()),
+            ],
+        }
+    }
+
+    fn cannot_run(&self, error: &io::Error) -> String {
+        let python = self.python.display();
+        format!(
+            "this source needs Python 3 with pip, and `{python}` cannot be run ({error}); install \
+             it, name another with the setting `python`, or `hearth import` a file you have"
+        )
+    }
+
+    /// What happened, in the client's own last words.
+    fn explain(&self, what: &str, lines: &[String]) -> String {
+        if lines.iter().any(|line| line.contains("No module named pip")) {
+            let python = self.python.display();
+            return format!(
+                "this source needs Python's pip, and `{python}` has none; install it \
+                 (`{python} -m ensurepip`, or your system's python3-pip)"
+            );
+        }
+        let said = if lines.is_empty() { "  (nothing)".to_owned() } else { lines.join("\n  ") };
+        format!("{what}; pip said:\n  {said}\ncheck the network and pip's index, then run it again")
+    }
+}
+
+/// Waits for a program while `tick` is called about ten times a second and once at the end; gives
+/// the last lines of its errors if it failed.
+fn watch(
+    mut running: Running,
+    mut tick: impl FnMut(bool) -> Result<(), PipError>,
+) -> Result<Result<(), Vec<String>>, PipError> {
+    let stderr = running.0.stderr.take();
+    let stdout = running.0.stdout.take();
+    let (sender, ended) = mpsc::channel();
+    std::thread::spawn(move || {
+        // Its talk on stdout is not shown, but a full pipe would stop it.
+        let quiet =
+            std::thread::spawn(move || stdout.map(|mut pipe| io::copy(&mut pipe, &mut io::sink())));
+        let lines = stderr.map(|mut pipe| last_lines(&mut pipe)).unwrap_or_default();
+        // The receiver is gone only if the caller gave up; nobody waits for the lines then.
+        let _ = quiet.join();
+        let _ = sender.send(lines);
+    });
+    let lines = loop {
+        match ended.recv_timeout(TICK) {
+            Ok(lines) => break lines,
+            Err(RecvTimeoutError::Timeout) => tick(false)?,
+            Err(RecvTimeoutError::Disconnected) => break Vec::new(),
+        }
+    };
+    let status = running.0.wait().map_err(|error| format!("cannot wait for pip: {error}"))?;
+    tick(true)?;
+    Ok(if status.success() { Ok(()) } else { Err(lines) })
+}
+
+/// The last lines of a stream, without control characters, each cut to a bounded length.
+fn last_lines(stream: &mut dyn Read) -> Vec<String> {
+    let mut reader = BufReader::new(stream);
+    let mut lines = VecDeque::new();
+    loop {
+        let mut line = Vec::new();
+        match reader.by_ref().take(LINE_CAP).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let text: String =
+            String::from_utf8_lossy(&line).trim_end().chars().filter(|c| !c.is_control()).collect();
+        if !text.is_empty() {
+            lines.push_back(text);
+        }
+        if lines.len() > LINES_SHOWN {
+            lines.pop_front();
+        }
+    }
+    lines.into()
+}
+
+/// The one file that a download left. Symbolic links and anything else are not it.
+fn the_wheel(folder: &Path) -> Result<PathBuf, PipError> {
+    let entries = std::fs::read_dir(folder).map_err(HubError::io("read", folder))?;
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(HubError::io("read", folder))?;
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && entry.path().extension().is_some_and(|ending| ending == "whl") {
+            found.push(entry.path());
+        }
+    }
+    match found.pop() {
+        Some(wheel) if found.is_empty() => Ok(wheel),
+        Some(_) => Err("pip left several packages, expected one".to_owned().into()),
+        None => Err("pip ended well but left no package".to_owned().into()),
+    }
+}
+
+/// Bytes of all files under `folder`, to a small depth. Files that vanish meanwhile do not count.
+fn size_of_tree(folder: &Path, depth: usize) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            match meta.is_dir() {
+                true if depth > 0 => Some(size_of_tree(&entry.path(), depth - 1)),
+                true => None,
+                false => Some(meta.len()),
+            }
+        })
+        .sum()
+}
+
+/// The addresses in the output of `pip config list` (lines like `global.index-url='https://…'`), in
+/// pip's own order of precedence, without secrets.
+fn configured(listing: &str) -> Vec<String> {
+    // The command's own section counts over the global one, the environment over both.
+    let value = |key: &str| {
+        [":env:", "download", "global"].iter().find_map(|section| {
+            listing.lines().find_map(|line| line.strip_prefix(&format!("{section}.{key}=")))
+        })
+    };
+    let addresses = |value: &str| -> Vec<String> {
+        let plain = value.trim().trim_matches(['\'', '"']).replace("\\n", " ");
+        plain.split_whitespace().map(egress::destination).collect()
+    };
+    let on = |value: &str| !matches!(value.trim_matches(['\'', '"']), "" | "0" | "false" | "no");
+    let mut found = Vec::new();
+    if !value("no-index").is_some_and(on) {
+        match value("index-url").or_else(|| value("index_url")) {
+            Some(index) => found.extend(addresses(index)),
+            None => found.push("https://pypi.org".to_owned()),
+        }
+        found.extend(value("extra-index-url").map(addresses).unwrap_or_default());
+    }
+    found.extend(value("find-links").map(addresses).unwrap_or_default());
+    if let Some(proxy) = value("proxy") {
+        found.extend(addresses(proxy).into_iter().map(|proxy| format!("through {proxy}")));
+    }
+    found.dedup();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations_follow_pips_precedence_and_carry_no_secret() {
+        assert_eq!(configured(""), ["https://pypi.org"]);
+        let listing = "global.index-url='https://me:pw@files.example/tok/simple'\n\
+                       global.extra-index-url='\\nhttps://a.example/x\\nhttps://b.example'\n\
+                       global.timeout='60'\n";
+        let expected = ["https://files.example", "https://a.example", "https://b.example"];
+        assert_eq!(configured(listing), expected);
+        let with_env = format!("{listing}:env:.index-url='http://env.example:3141/i'\n");
+        assert_eq!(configured(&with_env)[0], "http://env.example:3141");
+        let local = "global.no-index='true'\nglobal.find-links='/srv/w'\n";
+        assert_eq!(configured(local), ["a local folder"]);
+    }
+
+    #[test]
+    fn lines_are_bounded_and_plain() {
+        let mut noise = vec![b'x'; 1 << 20];
+        noise.extend(b"\n\x1b[31mERROR: red\x07\nlast\n");
+        let lines = last_lines(&mut noise.as_slice());
+        assert_eq!(lines.len(), LINES_SHOWN);
+        assert_eq!(lines[LINES_SHOWN - 2..], ["[31mERROR: red", "last"]);
+        assert!(lines.iter().all(|line| line.len() <= LINE_CAP as usize));
+    }
+}

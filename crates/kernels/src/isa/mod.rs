@@ -1,0 +1,141 @@
+//! The small vector operations that kernels are written in; a new instruction set is one file here.
+//!
+//! A value of a type that implements [`Isa`] proves that the machine has its instructions, so
+//! operations on registers are safe; those on memory are not. Kernels are generic over `Isa` and
+//! entered through [`crate::cpu::Cpu::run`]. A vector has [`Isa::LANES`] lanes of 32 bits. Weights
+//! come as [`Isa::Bytes`]: lane `r` holds four consecutive weights of tile row `r`, and is multiplied
+//! with four consecutive activations broadcast from memory.
+//!
+//! Fused or not, an operation gives the same bits wherever it is used on one machine; between
+//! instruction sets results may differ in rounding.
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+mod scalar;
+
+pub(crate) use scalar::Scalar;
+
+/// One instruction set.
+///
+/// # Safety of the memory operations
+/// Each reads or writes exactly the bytes its line names; pointers need no alignment beyond that of
+/// their element type.
+#[allow(clippy::missing_safety_doc)]
+pub(crate) trait Isa: Copy + Send + Sync + 'static {
+    /// Lanes of a vector; rows of an integer tile.
+    const LANES: usize;
+    /// Rows of activations that the integer tile takes in one pass, at most.
+    const MAX_ROWS: usize;
+    /// Rows of activations that the float tile (four vectors wide) takes in one pass, at most.
+    const MAX_FLOAT_ROWS: usize;
+    /// Whether [`Isa::Dot`] sums in 32 bits. If not, it sums pairs in 16: the sum of products must
+    /// stay within that, and [`Isa::dot_start`] wants the sums of a pair packed in one word.
+    const WIDE_DOT: bool;
+
+    /// LANES f32.
+    type Floats: Copy;
+    /// LANES i32.
+    type Ints: Copy;
+    /// LANES x 4 bytes.
+    type Bytes: Copy;
+    /// A running sum of products of bytes.
+    type Dot: Copy;
+    /// Scales of 16 weights, one per lane, as [`Isa::halves_start`] wants them.
+    type HalfScales: Copy;
+    /// What [`Isa::halves_start`] hands to [`Isa::halves_end`].
+    type Half: Copy;
+
+    /// `x` in every lane.
+    fn splat(self, x: f32) -> Self::Floats;
+    /// Reads LANES f32.
+    unsafe fn load(self, p: *const f32) -> Self::Floats;
+    /// Writes LANES f32.
+    unsafe fn store(self, p: *mut f32, x: Self::Floats);
+    /// Reads LANES f16.
+    unsafe fn load_f16(self, p: *const u16) -> Self::Floats;
+    /// Reads LANES bf16.
+    unsafe fn load_bf16(self, p: *const u16) -> Self::Floats;
+    /// Writes LANES f16, rounded to nearest even.
+    unsafe fn store_f16(self, p: *mut u16, x: Self::Floats);
+    /// Reads LANES u8 as f32.
+    unsafe fn load_u8(self, p: *const u8) -> Self::Floats;
+    /// `a + b`.
+    fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a - b`.
+    fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a * b`.
+    fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a / b`.
+    fn div(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a * b + c`.
+    fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// The larger of each lane; `b` where one is NaN.
+    fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// The smaller of each lane; `b` where one is NaN.
+    fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `|a|`.
+    fn abs(self, a: Self::Floats) -> Self::Floats;
+    /// `yes` where `a < b`, else `no`.
+    fn select_lt(
+        self,
+        a: Self::Floats,
+        b: Self::Floats,
+        yes: Self::Floats,
+        no: Self::Floats,
+    ) -> Self::Floats;
+    /// To the nearest whole number, ties to even.
+    fn round(self, a: Self::Floats) -> Self::Floats;
+    /// `2^n` for whole `n` in -126..=127.
+    fn exp2_whole(self, n: Self::Floats) -> Self::Floats;
+    /// Sum of all lanes, in a fixed order.
+    fn sum(self, a: Self::Floats) -> f32;
+    /// Largest lane.
+    fn max_lane(self, a: Self::Floats) -> f32;
+    /// Writes LANES i8: each lane rounded to nearest even and clamped to -127..=127
+    /// (127 for NaN).
+    unsafe fn store_i8(self, p: *mut i8, x: Self::Floats);
+
+    /// Reads LANES x 4 bytes.
+    unsafe fn bytes(self, p: *const u8) -> Self::Bytes;
+    /// Each byte and-ed with `mask`.
+    fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
+    /// Bitwise or.
+    fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+    /// Lanes of 16 bits shifted up; mask afterwards. `n` must be a constant once inlined.
+    fn shl(self, a: Self::Bytes, n: i32) -> Self::Bytes;
+    /// Lanes of 16 bits shifted down; mask afterwards.
+    fn shr(self, a: Self::Bytes, n: i32) -> Self::Bytes;
+
+    /// An empty sum.
+    fn dot_zero(self) -> Self::Dot;
+    /// Reads the negated sum of activations (a word as [`pack_sums`] makes it) and shifts it up by
+    /// `shift`: the start for weights stored with an offset of `2^SHIFT`.
+    unsafe fn dot_start(self, sums: *const i32, shift: i32) -> Self::Dot;
+    /// Adds unsigned weights times the four i8 at `a`.
+    unsafe fn dot(self, s: Self::Dot, w: Self::Bytes, a: *const i32) -> Self::Dot;
+    /// The sum as integers.
+    fn dot_ints(self, s: Self::Dot) -> Self::Ints;
+    /// The start of a sum of signed weights; reads one word of sums.
+    unsafe fn signed_start(self, sums: *const i32) -> Self::Ints;
+    /// Adds signed weights times the four i8 (none is -128) at `a`.
+    unsafe fn dot_signed(self, s: Self::Ints, w: Self::Bytes, a: *const i32) -> Self::Ints;
+    /// `a + b`.
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// As f32.
+    fn floats(self, a: Self::Ints) -> Self::Floats;
+    /// Reads LANES i8.
+    unsafe fn half_scales(self, p: *const i8) -> Self::HalfScales;
+    /// `a * ka`, the first 16 weights of a 32.
+    fn halves_start(self, a: Self::Dot, ka: Self::HalfScales) -> Self::Half;
+    /// `a * ka + b * kb`.
+    fn halves_end(self, a: Self::Half, b: Self::Dot, kb: Self::HalfScales) -> Self::Floats;
+}
+
+/// Negated sums of the activations as [`Isa::dot_start`] wants them: `even` over the elements whose
+/// place in their group of four is 0 or 1, `odd` over the others.
+#[inline(always)]
+pub(crate) fn pack_sums<I: Isa>(even: i32, odd: i32) -> i32 {
+    if I::WIDE_DOT { -(even + odd) } else { (-even & 0xffff) | (-odd << 16) }
+}

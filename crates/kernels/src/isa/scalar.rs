@@ -1,0 +1,231 @@
+//! Plain Rust with any number of lanes: the portable level, and the layouts of wider instruction
+//! sets on a machine that lacks them (tests).
+
+use super::Isa;
+
+/// `L` lanes in plain Rust.
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar<const L: usize>;
+
+macro_rules! lanes {
+    ($i:ident => $body:expr) => {{
+        let mut out = [Default::default(); L];
+        let mut $i = 0;
+        while $i < L {
+            out[$i] = $body;
+            $i += 1;
+        }
+        out
+    }};
+}
+
+/// Sum of products of four unsigned and four signed bytes.
+#[inline(always)]
+fn dot4(w: [i32; 4], a: i32) -> i32 {
+    let a = a.to_le_bytes().map(|x| i32::from(x as i8));
+    w[0] * a[0] + w[1] * a[1] + w[2] * a[2] + w[3] * a[3]
+}
+
+impl<const L: usize> Isa for Scalar<L> {
+    const LANES: usize = L;
+    const MAX_ROWS: usize = if L == 16 { 8 } else { 4 };
+    const MAX_FLOAT_ROWS: usize = 3;
+    const WIDE_DOT: bool = true;
+
+    type Floats = [f32; L];
+    type Ints = [i32; L];
+    type Bytes = [u32; L];
+    type Dot = [i32; L];
+    type HalfScales = [i32; L];
+    type Half = [i32; L];
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> [f32; L] {
+        [x; L]
+    }
+    #[inline(always)]
+    unsafe fn load(self, p: *const f32) -> [f32; L] {
+        // SAFETY: the caller lends LANES values.
+        unsafe { p.cast::<[f32; L]>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32, x: [f32; L]) {
+        // SAFETY: the caller lends LANES values.
+        unsafe { p.cast::<[f32; L]>().write_unaligned(x) }
+    }
+    #[inline(always)]
+    unsafe fn load_f16(self, p: *const u16) -> [f32; L] {
+        // SAFETY: the caller lends LANES values.
+        let x = unsafe { p.cast::<[u16; L]>().read_unaligned() };
+        lanes!(i => half::f16::from_bits(x[i]).to_f32_const())
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(self, p: *const u16) -> [f32; L] {
+        // SAFETY: the caller lends LANES values.
+        let x = unsafe { p.cast::<[u16; L]>().read_unaligned() };
+        lanes!(i => f32::from_bits(u32::from(x[i]) << 16))
+    }
+    #[inline(always)]
+    unsafe fn store_f16(self, p: *mut u16, x: [f32; L]) {
+        let x: [u16; L] = lanes!(i => half::f16::from_f32_const(x[i]).to_bits());
+        // SAFETY: the caller lends LANES values.
+        unsafe { p.cast::<[u16; L]>().write_unaligned(x) }
+    }
+    #[inline(always)]
+    unsafe fn load_u8(self, p: *const u8) -> [f32; L] {
+        // SAFETY: the caller lends LANES values.
+        let x = unsafe { p.cast::<[u8; L]>().read() };
+        lanes!(i => f32::from(x[i]))
+    }
+    #[inline(always)]
+    fn add(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+        lanes!(i => a[i] + b[i])
+    }
+    #[inline(always)]
+    fn sub(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+        lanes!(i => a[i] - b[i])
+    }
+    #[inline(always)]
+    fn mul(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+        lanes!(i => a[i] * b[i])
+    }
+    #[inline(always)]
+    fn div(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+        lanes!(i => a[i] / b[i])
+    }
+    #[inline(always)]
+    fn fma(self, a: [f32; L], b: [f32; L], c: [f32; L]) -> [f32; L] {
+        // Not `mul_add`: without the instruction that is a call into libm for each lane.
+        lanes!(i => a[i] * b[i] + c[i])
+    }
+    #[inline(always)]
+    fn max(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+        lanes!(i => if a[i] > b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn min(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+        lanes!(i => if a[i] < b[i] { a[i] } else { b[i] })
+    }
+    #[inline(always)]
+    fn abs(self, a: [f32; L]) -> [f32; L] {
+        lanes!(i => a[i].abs())
+    }
+    #[inline(always)]
+    fn select_lt(self, a: [f32; L], b: [f32; L], yes: [f32; L], no: [f32; L]) -> [f32; L] {
+        lanes!(i => if a[i] < b[i] { yes[i] } else { no[i] })
+    }
+    #[inline(always)]
+    fn round(self, a: [f32; L]) -> [f32; L] {
+        lanes!(i => a[i].round_ties_even())
+    }
+    #[inline(always)]
+    fn exp2_whole(self, n: [f32; L]) -> [f32; L] {
+        lanes!(i => f32::from_bits(((n[i] as i32 + 127) as u32) << 23))
+    }
+    #[inline(always)]
+    fn sum(self, a: [f32; L]) -> f32 {
+        let mut a = a;
+        let mut half = L / 2;
+        while half > 0 {
+            let mut i = 0;
+            while i < half {
+                a[i] += a[i + half];
+                i += 1;
+            }
+            half /= 2;
+        }
+        a[0]
+    }
+    #[inline(always)]
+    fn max_lane(self, a: [f32; L]) -> f32 {
+        let mut max = a[0];
+        let mut i = 1;
+        while i < L {
+            max = if a[i] > max { a[i] } else { max };
+            i += 1;
+        }
+        max
+    }
+    #[inline(always)]
+    unsafe fn store_i8(self, p: *mut i8, x: [f32; L]) {
+        // Not `clamp`, which keeps NaN.
+        #[allow(clippy::manual_clamp)]
+        let x: [i8; L] = lanes!(i => x[i].min(127.0).max(-127.0).round_ties_even() as i8);
+        // SAFETY: the caller lends LANES values.
+        unsafe { p.cast::<[i8; L]>().write(x) }
+    }
+    #[inline(always)]
+    unsafe fn bytes(self, p: *const u8) -> [u32; L] {
+        // SAFETY: the caller lends LANES x 4 bytes.
+        unsafe { p.cast::<[u32; L]>().read_unaligned() }
+    }
+    #[inline(always)]
+    fn and(self, a: [u32; L], mask: u8) -> [u32; L] {
+        lanes!(i => a[i] & u32::from_ne_bytes([mask; 4]))
+    }
+    #[inline(always)]
+    fn or(self, a: [u32; L], b: [u32; L]) -> [u32; L] {
+        lanes!(i => a[i] | b[i])
+    }
+    #[inline(always)]
+    fn shl(self, a: [u32; L], n: i32) -> [u32; L] {
+        let low = (0xffff_u32 << n) & 0xffff;
+        lanes!(i => (a[i] << n) & (low | low << 16))
+    }
+    #[inline(always)]
+    fn shr(self, a: [u32; L], n: i32) -> [u32; L] {
+        let low = 0xffff_u32 >> n;
+        lanes!(i => (a[i] >> n) & (low | low << 16))
+    }
+    #[inline(always)]
+    fn dot_zero(self) -> [i32; L] {
+        [0; L]
+    }
+    #[inline(always)]
+    unsafe fn dot_start(self, sums: *const i32, shift: i32) -> [i32; L] {
+        // SAFETY: the caller lends one word.
+        [unsafe { *sums } << shift; L]
+    }
+    #[inline(always)]
+    unsafe fn dot(self, s: [i32; L], w: [u32; L], a: *const i32) -> [i32; L] {
+        // SAFETY: the caller lends one word.
+        let a = unsafe { *a };
+        lanes!(i => s[i] + dot4(w[i].to_ne_bytes().map(i32::from), a))
+    }
+    #[inline(always)]
+    fn dot_ints(self, s: [i32; L]) -> [i32; L] {
+        s
+    }
+    #[inline(always)]
+    unsafe fn signed_start(self, _sums: *const i32) -> [i32; L] {
+        [0; L]
+    }
+    #[inline(always)]
+    unsafe fn dot_signed(self, s: [i32; L], w: [u32; L], a: *const i32) -> [i32; L] {
+        // SAFETY: the caller lends one word.
+        let a = unsafe { *a };
+        lanes!(i => s[i] + dot4(w[i].to_ne_bytes().map(|x| i32::from(x as i8)), a))
+    }
+    #[inline(always)]
+    fn add_ints(self, a: [i32; L], b: [i32; L]) -> [i32; L] {
+        lanes!(i => a[i] + b[i])
+    }
+    #[inline(always)]
+    fn floats(self, a: [i32; L]) -> [f32; L] {
+        lanes!(i => a[i] as f32)
+    }
+    #[inline(always)]
+    unsafe fn half_scales(self, p: *const i8) -> [i32; L] {
+        // SAFETY: the caller lends LANES values.
+        let x = unsafe { p.cast::<[i8; L]>().read() };
+        lanes!(i => i32::from(x[i]))
+    }
+    #[inline(always)]
+    fn halves_start(self, a: [i32; L], ka: [i32; L]) -> [i32; L] {
+        lanes!(i => a[i] * ka[i])
+    }
+    #[inline(always)]
+    fn halves_end(self, a: [i32; L], b: [i32; L], kb: [i32; L]) -> [f32; L] {
+        lanes!(i => (a[i] + b[i] * kb[i]) as f32)
+    }
+}

@@ -1,0 +1,267 @@
+//! Activations as the matmul kernels want them: int8 in runs of 32, and the f32 they came from.
+//!
+//! A run of 32 is quantised by itself (scale = largest magnitude / 127, to nearest even), so a row's
+//! bytes never depend on the rows beside it. Rows are grouped in panels of at most
+//! [`Isa::MAX_ROWS`]; in a panel of `m` rows the words of four quants lie as `[cols / 4][m]`, so that
+//! the kernel's broadcasts walk along one line, and each run has `[5][m]` words of [`Meta`].
+
+use crate::cpu::Kernel;
+use crate::disjoint::Disjoint;
+use crate::isa::{Isa, pack_sums};
+use crate::pool::Pool;
+
+/// What a run's words of meta hold for each row, in this order.
+#[repr(usize)]
+pub(super) enum Meta {
+    /// f32 scale.
+    Scale = 0,
+    /// f32 scale times the sum of the quants.
+    ScaledSum = 1,
+    /// Negated sum of the quants, see [`pack_sums`].
+    Sum = 2,
+    /// The same for the first 16.
+    FirstHalf = 3,
+    /// The same for the last 16.
+    SecondHalf = 4,
+}
+
+/// Words of meta for a row and run.
+pub(super) const META: usize = 5;
+
+/// Rows of input, kept in the forms that weights are multiplied with.
+#[derive(Debug, Default)]
+pub struct Acts {
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    /// Lanes of the instructions that made it.
+    pub(super) lanes: usize,
+    /// Rows of a full panel.
+    pub(super) panel: usize,
+    pub(super) quants: Vec<i32>,
+    pub(super) meta: Vec<u32>,
+    pub(super) x: Vec<f32>,
+}
+
+/// The quantised rows `first..first + rows`.
+#[derive(Clone, Copy)]
+pub(super) struct Panel {
+    pub(super) first: usize,
+    pub(super) rows: usize,
+    pub(super) quants: *const i32,
+    pub(super) meta: *const u32,
+}
+
+impl Acts {
+    /// No rows yet; [`Acts::fill`] sizes it, and later fills of no larger size allocate nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Rows held.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Elements of a row.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Takes `x`, row-major `[rows][cols]`. Rows whose length is no multiple of 32 are kept as f32
+    /// only: no quantised weight has such rows.
+    ///
+    /// A value that is not finite makes every output that depends on its run NaN.
+    ///
+    /// # Panics
+    /// If `x` does not hold `rows * cols` values.
+    pub fn fill(&mut self, pool: &Pool, x: &[f32], rows: usize, cols: usize) {
+        assert_eq!(x.len(), rows * cols, "activations of {rows} x {cols}");
+        (self.rows, self.cols) = (rows, cols);
+        (self.lanes, self.panel) = (pool.cpu().lanes(), pool.cpu().run(MaxRows));
+        self.x.resize(x.len(), 0.0);
+        let runs = if cols.is_multiple_of(32) { cols / 32 } else { 0 };
+        self.quants.resize(rows * runs * 8, 0);
+        self.meta.resize(rows * runs * META, 0);
+        let kept = Disjoint::new(&mut self.x);
+        let (quants, meta) = (Disjoint::new(&mut self.quants), Disjoint::new(&mut self.meta));
+        let panel = self.panel;
+        pool.run_units(rows.div_ceil(panel), &|unit, _| {
+            let (first, m) = (unit * panel, panel.min(rows - unit * panel));
+            let span = first * cols..(first + m) * cols;
+            // SAFETY: a panel's parts are its own, and each unit is another panel.
+            let (kept, quants, meta) = unsafe {
+                let words = first * runs * 8..(first + m) * runs * 8;
+                let metas = first * runs * META..(first + m) * runs * META;
+                (kept.part(span.clone()), quants.part(words), meta.part(metas))
+            };
+            kept.copy_from_slice(&x[span]);
+            if runs > 0 {
+                pool.cpu().run(Quantize { x: kept, m, quants, meta });
+            }
+        });
+    }
+
+    /// Panel number `index`.
+    pub(super) fn panel(&self, index: usize) -> Panel {
+        let first = index * self.panel;
+        let rows = self.panel.min(self.rows - first);
+        let runs = first * self.cols / 32;
+        let quants = self.quants[runs * 8..].as_ptr();
+        Panel { first, rows, quants, meta: self.meta[runs * META..].as_ptr() }
+    }
+}
+
+struct MaxRows;
+
+impl Kernel for MaxRows {
+    type Output = usize;
+    #[inline(always)]
+    fn run<I: Isa>(self, _isa: I) -> usize {
+        I::MAX_ROWS
+    }
+}
+
+/// Quantises the `m` rows of `x` into a panel.
+struct Quantize<'a> {
+    x: &'a [f32],
+    m: usize,
+    quants: &'a mut [i32],
+    meta: &'a mut [u32],
+}
+
+impl Kernel for Quantize<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { x, m, quants, meta } = self;
+        let cols = x.len() / m;
+        for row in 0..m {
+            let (runs, _) = x[row * cols..(row + 1) * cols].as_chunks::<32>();
+            for (r, run) in runs.iter().enumerate() {
+                let (scale, bytes) = quantize_run(isa, run);
+                let words = &mut quants[r * 8 * m..(r + 1) * 8 * m];
+                for (group, four) in bytes.as_chunks::<4>().0.iter().enumerate() {
+                    words[group * m + row] = i32::from_le_bytes(four.map(|q| q as u8));
+                }
+                let [a, b, c, d] = sums(&bytes);
+                let words = &mut meta[r * META * m..(r + 1) * META * m];
+                let total = (a + b + c + d) as f32;
+                words[Meta::Scale as usize * m + row] = scale.to_bits();
+                words[Meta::ScaledSum as usize * m + row] = (scale * total).to_bits();
+                words[Meta::Sum as usize * m + row] = pack_sums::<I>(a + c, b + d) as u32;
+                words[Meta::FirstHalf as usize * m + row] = pack_sums::<I>(a, b) as u32;
+                words[Meta::SecondHalf as usize * m + row] = pack_sums::<I>(c, d) as u32;
+            }
+        }
+    }
+}
+
+/// Scale and quants of one run.
+#[inline(always)]
+fn quantize_run<I: Isa>(isa: I, run: &[f32; 32]) -> (f32, [i8; 32]) {
+    let (mut peak, mut taint) = (isa.splat(0.0), isa.splat(0.0));
+    let mut bytes = [0i8; 32];
+    let p = run.as_ptr();
+    // SAFETY: 32 values are a whole number of vectors, read and written inside the arrays.
+    unsafe {
+        for at in (0..32).step_by(I::LANES) {
+            let x = isa.load(p.add(at));
+            peak = isa.max(peak, isa.abs(x));
+            // Zero for finite values and NaN for all others, which `max` may lose.
+            taint = isa.fma(x, isa.splat(0.0), taint);
+        }
+        let peak = isa.max_lane(peak);
+        let inverse = isa.splat(if peak > 0.0 { 127.0 / peak } else { 0.0 });
+        for at in (0..32).step_by(I::LANES) {
+            let x = isa.mul(isa.load(p.add(at)), inverse);
+            isa.store_i8(bytes.as_mut_ptr().add(at), x);
+        }
+        (peak / 127.0 + isa.sum(taint), bytes)
+    }
+}
+
+/// Sums over the first and last 16 quants, each apart for places 0, 1 and 2, 3 of a group of four:
+/// first 0 and 1, first 2 and 3, last 0 and 1, last 2 and 3.
+#[inline(always)]
+fn sums(bytes: &[i8; 32]) -> [i32; 4] {
+    let mut sums = [0i32; 4];
+    for (k, &q) in bytes.iter().enumerate() {
+        sums[k / 16 * 2 + k % 4 / 2] += i32::from(q);
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Cpu;
+
+    /// The rule in plain words.
+    fn twin(run: &[f32]) -> (f32, Vec<i32>) {
+        let peak = run.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
+        let inverse = if peak > 0.0 { 127.0 / peak } else { 0.0 };
+        (peak / 127.0, run.iter().map(|x| (x * inverse).round_ties_even() as i32).collect())
+    }
+
+    #[test]
+    fn panels_hold_the_quants_sums_and_rows() {
+        let mut cpus = Cpu::all();
+        cpus.push(Cpu::portable16());
+        for cpu in cpus {
+            let pool = Pool::with_cpu(2, cpu);
+            let mut acts = Acts::new();
+            for (rows, cols) in [(1, 32), (3, 64), (13, 96)] {
+                let x: Vec<f32> = (0..rows * cols)
+                    .map(|i| if i / 32 == 1 { 0.0 } else { ((i * 37 % 101) as f32 - 50.0) * 0.3 })
+                    .collect();
+                acts.fill(&pool, &x, rows, cols);
+                assert_eq!((acts.rows(), acts.cols(), &acts.x), (rows, cols, &x));
+                for row in 0..rows {
+                    let panel = acts.panel(row / acts.panel);
+                    let (m, r) = (panel.rows, row - panel.first);
+                    for run in 0..cols / 32 {
+                        let (scale, quants) = twin(&x[row * cols + run * 32..][..32]);
+                        // SAFETY: the offsets are inside the panel.
+                        let word = |i: usize| unsafe { *panel.quants.add((run * 8 + i) * m + r) };
+                        let got: Vec<i32> = (0..32)
+                            .map(|k| i32::from(word(k / 4).to_le_bytes()[k % 4] as i8))
+                            .collect();
+                        assert_eq!(got, quants, "{cpu:?} row {row} run {run}");
+                        // SAFETY: as above.
+                        let meta = |i: usize| unsafe { *panel.meta.add((run * META + i) * m + r) };
+                        let total: i32 = quants.iter().sum();
+                        assert_eq!(f32::from_bits(meta(0)), scale);
+                        assert_eq!(f32::from_bits(meta(1)), scale * total as f32);
+                        let unpacked = |word: u32| {
+                            if cpu.lanes() == 8 && cpu.level() != crate::cpu::Level::Portable {
+                                (word as i32 >> 16) + i32::from(word as i16)
+                            } else {
+                                word as i32
+                            }
+                        };
+                        assert_eq!(unpacked(meta(2)), -total);
+                        assert_eq!(unpacked(meta(3)) + unpacked(meta(4)), -total);
+                        assert_eq!(unpacked(meta(3)), -quants[..16].iter().sum::<i32>());
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_taints_the_scale() {
+        for cpu in Cpu::all() {
+            let pool = Pool::with_cpu(1, cpu);
+            for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut x = vec![1.0f32; 64];
+                x[37] = bad;
+                let mut acts = Acts::new();
+                acts.fill(&pool, &x, 1, 64);
+                assert!(
+                    f32::from_bits(acts.meta[META]).is_nan() && acts.meta[0] != acts.meta[META]
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! A stored weight matrix in the form its kernel reads.
+
+use super::Acts;
+use super::float::{Bf16, Dequantized, Element, F16, F32, FloatTile, Output, WIDE};
+use super::int::IntTiles;
+use crate::bytes::Bytes;
+use crate::cpu::Cpu;
+use crate::disjoint::Disjoint;
+use crate::mem::Pages;
+use crate::pool::Pool;
+use crate::quant::tile::Tile;
+use crate::quant::{TensorType, dequantize};
+use crate::quant::{q4_0, q4_1, q4_k, q5_0, q5_k, q6_k, q8_0};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// What makes a tensor unfit as a weight.
+#[derive(Debug, thiserror::Error)]
+pub enum WeightError {
+    /// The row length is no whole number of blocks, or sizes overflow.
+    #[error("a {ty} weight of {rows} x {cols}: rows must be whole blocks of {}", ty.block_len())]
+    Shape {
+        /// Its type.
+        ty: TensorType,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+    },
+    /// The data has another size than the shape says.
+    #[error("a {ty} weight of {rows} x {cols} has {found} bytes, expected {expected}")]
+    Length {
+        /// Its type.
+        ty: TensorType,
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        cols: usize,
+        /// Bytes given.
+        found: usize,
+        /// Bytes the shape needs.
+        expected: usize,
+    },
+    /// The pool was stopped while the weight was packed.
+    #[error("stopped while packing a weight")]
+    Stopped,
+    /// No memory for the packed form.
+    #[error("no memory to pack a weight of {bytes} bytes")]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// A matrix `[rows][cols]`, to be multiplied with activations of `cols`.
+#[derive(Debug)]
+pub struct Weight {
+    ty: TensorType,
+    rows: usize,
+    cols: usize,
+    cpu: Cpu,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    /// Tiles of as many rows as lanes.
+    Int(Pages),
+    /// Tiles of `WIDE` vectors of rows.
+    Float(Pages),
+    /// The file's bytes.
+    Rows(Bytes),
+}
+
+/// Does something for the tile format of a type; gives `$none` for a type without one.
+macro_rules! with_tile {
+    ($ty:expr, $tile:ident => $body:expr, $none:expr) => {
+        match $ty {
+            TensorType::Q4_0 => {
+                type $tile = q4_0::tile::Q4_0Tile;
+                $body
+            }
+            TensorType::Q4_1 => {
+                type $tile = q4_1::tile::Q4_1Tile;
+                $body
+            }
+            TensorType::Q5_0 => {
+                type $tile = q5_0::tile::Q5_0Tile;
+                $body
+            }
+            TensorType::Q8_0 => {
+                type $tile = q8_0::tile::Q8_0Tile;
+                $body
+            }
+            TensorType::Q4_K => {
+                type $tile = q4_k::tile::Q4KTile;
+                $body
+            }
+            TensorType::Q5_K => {
+                type $tile = q5_k::tile::Q5KTile;
+                $body
+            }
+            TensorType::Q6_K => {
+                type $tile = q6_k::tile::Q6KTile;
+                $body
+            }
+            _ => $none,
+        }
+    };
+}
+
+/// Does something for the float type of a weight.
+macro_rules! with_element {
+    ($ty:expr, $element:ident => $body:expr) => {
+        match $ty {
+            TensorType::F32 => {
+                type $element = F32;
+                $body
+            }
+            TensorType::F16 => {
+                type $element = F16;
+                $body
+            }
+            _ => {
+                type $element = Bf16;
+                $body
+            }
+        }
+    };
+}
+
+impl Weight {
+    /// Takes `data`, row after row of `ty`, and packs it if the type has a packed form.
+    ///
+    /// # Errors
+    /// [`WeightError`]: the sizes disagree, there is no memory, or the pool was stopped.
+    pub fn new(
+        ty: TensorType,
+        rows: usize,
+        cols: usize,
+        data: Bytes,
+        pool: &Pool,
+    ) -> Result<Self, WeightError> {
+        let shape = WeightError::Shape { ty, rows, cols };
+        let Some(row_bytes) = ty.row_bytes(cols) else { return Err(shape) };
+        let Some(expected) = rows.checked_mul(row_bytes) else { return Err(shape) };
+        let found = data.len();
+        if found != expected {
+            return Err(WeightError::Length { ty, rows, cols, found, expected });
+        }
+        let form = with_tile!(ty, T => Form::Int(pack_int::<T>(&data, rows, row_bytes, pool)?),
+        match ty {
+            TensorType::F32 | TensorType::F16 | TensorType::BF16 => {
+                Form::Float(pack_float(ty, &data, rows, cols, pool)?)
+            }
+            _ => Form::Rows(data),
+        });
+        if pool.stopped() {
+            return Err(WeightError::Stopped);
+        }
+        Ok(Self { ty, rows, cols, cpu: pool.cpu(), form })
+    }
+
+    /// Rows: the length of an output.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns: the length of an input.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Type in the file.
+    pub fn ty(&self) -> TensorType {
+        self.ty
+    }
+
+    /// Bytes read to multiply it once.
+    pub fn bytes(&self) -> usize {
+        match &self.form {
+            Form::Int(pages) | Form::Float(pages) => pages.len(),
+            Form::Rows(bytes) => bytes.len(),
+        }
+    }
+
+    /// Dequantises row `r` to `out`; the same values as [`dequantize`] of the file's bytes.
+    ///
+    /// # Panics
+    /// If there is no such row or `out` is not a row long.
+    pub fn row(&self, r: usize, out: &mut [f32]) {
+        assert!(r < self.rows, "row {r} of {}", self.rows);
+        assert_eq!(out.len(), self.cols, "length of a row");
+        let (block_len, block_bytes) = (self.ty.block_len(), self.ty.block_bytes());
+        match &self.form {
+            Form::Rows(bytes) => {
+                let row_bytes = self.cols / block_len * block_bytes;
+                dequantize(self.ty, &bytes[r * row_bytes..(r + 1) * row_bytes], out);
+            }
+            Form::Int(pages) => {
+                let lanes = self.lanes();
+                let tile = &pages.as_slice()[r / lanes * self.tile_bytes()..][..self.tile_bytes()];
+                let mut block = [0u8; 256];
+                let block = &mut block[..block_bytes];
+                for (b, out) in out.chunks_exact_mut(block_len).enumerate() {
+                    with_tile!(self.ty, T => {
+                        let tile = &tile[b * T::UNITS * lanes..][..T::UNITS * lanes];
+                        T::restore(tile, lanes, r % lanes, block);
+                    }, unreachable!("{} has no tiles", self.ty));
+                    dequantize(self.ty, block, out);
+                }
+            }
+            Form::Float(pages) => {
+                let rows = self.tile_rows();
+                let tile = &pages.as_slice()[r / rows * self.tile_bytes()..][..self.tile_bytes()];
+                for (col, out) in out.iter_mut().enumerate() {
+                    let at = (col * rows + r % rows) * block_bytes;
+                    dequantize(self.ty, &tile[at..at + block_bytes], std::slice::from_mut(out));
+                }
+            }
+        }
+    }
+
+    /// Lanes of the instructions it was packed for.
+    pub(super) fn lanes(&self) -> usize {
+        self.cpu.lanes()
+    }
+
+    /// Rows of a tile; the last tile may have fewer.
+    pub(super) fn tile_rows(&self) -> usize {
+        match self.form {
+            Form::Int(_) => self.lanes(),
+            Form::Float(_) | Form::Rows(_) => self.lanes() * WIDE,
+        }
+    }
+
+    /// Tiles, the last one perhaps in part.
+    pub(super) fn tiles(&self) -> usize {
+        self.rows.div_ceil(self.tile_rows())
+    }
+
+    /// Bytes of a whole tile.
+    pub(super) fn tile_bytes(&self) -> usize {
+        match &self.form {
+            Form::Int(pages) | Form::Float(pages) => pages.len() / self.tiles().max(1),
+            Form::Rows(bytes) => bytes.len() / self.rows.max(1) * self.tile_rows(),
+        }
+    }
+
+    /// Computes the outputs of `tiles` for the rows of `panels`.
+    ///
+    /// # Safety
+    /// `acts` has this weight's columns (at least one) and was made for its level; `out` points to
+    /// `[acts.rows()][rows()]` values, and nobody else touches those computed here.
+    pub(super) unsafe fn multiply(
+        &self,
+        tiles: Range<usize>,
+        panels: Range<usize>,
+        acts: &Acts,
+        out: *mut f32,
+    ) {
+        match &self.form {
+            Form::Int(pages) => with_tile!(self.ty, T => self.cpu.run(IntTiles {
+                format: PhantomData::<T>,
+                weights: pages.as_slice()[tiles.start * self.tile_bytes()..].as_ptr(),
+                blocks: self.cols / self.ty.block_len(),
+                first_tile: tiles.start,
+                tiles: tiles.len(),
+                out,
+                width: self.rows,
+                panels,
+                acts,
+            }), unreachable!("{} has no tiles", self.ty)),
+            Form::Float(pages) => {
+                let rows = self.acts_rows(panels, acts);
+                for tile in tiles {
+                    let weights = pages.as_slice()[tile * self.tile_bytes()..].as_ptr();
+                    let (rows, output) = (rows.clone(), self.output(tile, out));
+                    with_element!(self.ty, E => self.cpu.run(FloatTile {
+                        element: PhantomData::<E>, weights, rows, output, acts
+                    }));
+                }
+            }
+            Form::Rows(bytes) => {
+                let rows = self.acts_rows(panels, acts);
+                let row_bytes = bytes.len() / self.rows;
+                for tile in tiles {
+                    let (rows, output) = (rows.clone(), self.output(tile, out));
+                    let first = output.first * row_bytes;
+                    let bytes = &bytes[first..first + output.valid * row_bytes];
+                    self.cpu.run(Dequantized { ty: self.ty, bytes, rows, output, acts });
+                }
+            }
+        }
+    }
+
+    fn acts_rows(&self, panels: Range<usize>, acts: &Acts) -> Range<usize> {
+        panels.start * acts.panel..acts.rows.min(panels.end * acts.panel)
+    }
+
+    fn output(&self, tile: usize, out: *mut f32) -> Output {
+        let first = tile * self.tile_rows();
+        Output { out, width: self.rows, first, valid: self.tile_rows().min(self.rows - first) }
+    }
+}
+
+/// Room for `rows` rows of `row_bytes` in tiles of `tile_rows`.
+fn room(rows: usize, row_bytes: usize, tile_rows: usize) -> Result<Pages, WeightError> {
+    let bytes =
+        rows.div_ceil(tile_rows).checked_mul(tile_rows).and_then(|r| r.checked_mul(row_bytes));
+    let bytes = bytes.unwrap_or(usize::MAX);
+    Pages::zeroed(bytes).map_err(|source| WeightError::Memory { bytes, source })
+}
+
+/// Packs integer tiles, one to a unit; absent rows of the last are zero, scales too.
+fn pack_int<T: Tile>(
+    data: &[u8],
+    rows: usize,
+    row_bytes: usize,
+    pool: &Pool,
+) -> Result<Pages, WeightError> {
+    let lanes = pool.cpu().lanes();
+    let block_bytes = T::TYPE.block_bytes();
+    let blocks = row_bytes / block_bytes;
+    let mut pages = room(rows, blocks * T::UNITS, lanes)?;
+    let tile_bytes = lanes * blocks * T::UNITS;
+    let out = Disjoint::new(pages.as_mut_slice());
+    pool.run_units(rows.div_ceil(lanes), &|tile, _| {
+        // SAFETY: each unit writes its own tile.
+        let out = unsafe { out.part(tile * tile_bytes..(tile + 1) * tile_bytes) };
+        let absent = [0u8; 256];
+        let mut row_blocks: [&[u8]; 16] = [&absent[..block_bytes]; 16];
+        for (b, out) in out.chunks_exact_mut(lanes * T::UNITS).enumerate() {
+            for (lane, block) in row_blocks[..lanes].iter_mut().enumerate() {
+                let row = tile * lanes + lane;
+                if row < rows {
+                    *block = &data[row * row_bytes + b * block_bytes..][..block_bytes];
+                }
+            }
+            T::pack(&row_blocks[..lanes], out);
+        }
+    });
+    Ok(pages)
+}
+
+/// Packs float tiles `[cols][tile rows]`, one to a unit; absent rows of the last are zero.
+fn pack_float(
+    ty: TensorType,
+    data: &[u8],
+    rows: usize,
+    cols: usize,
+    pool: &Pool,
+) -> Result<Pages, WeightError> {
+    let tile_rows = pool.cpu().lanes() * WIDE;
+    let size = with_element!(ty, E => E::BYTES);
+    let mut pages = room(rows, cols * size, tile_rows)?;
+    let tile_bytes = tile_rows * cols * size;
+    let out = Disjoint::new(pages.as_mut_slice());
+    pool.run_units(rows.div_ceil(tile_rows), &|tile, _| {
+        // SAFETY: each unit writes its own tile.
+        let out = unsafe { out.part(tile * tile_bytes..(tile + 1) * tile_bytes) };
+        let first = tile * tile_rows;
+        for row in first..rows.min(first + tile_rows) {
+            let bytes = data[row * cols * size..(row + 1) * cols * size].chunks_exact(size);
+            for (col, bytes) in bytes.enumerate() {
+                out[(col * tile_rows + row - first) * size..][..size].copy_from_slice(bytes);
+            }
+        }
+    });
+    Ok(pages)
+}

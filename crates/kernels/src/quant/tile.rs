@@ -1,0 +1,153 @@
+//! Interleaved tiles: the form in which weights wait in memory for the integer kernels.
+//!
+//! A tile holds as many rows as a vector has lanes ("R8", "R16"), block after block along the row,
+//! so a thread reads one sequential stream. In a block, the scales of all rows come first; then,
+//! for each 32 weights, vectors in which lane `r` holds four consecutive weights of row `r` (a
+//! *group*; 32 weights are 8 groups). Bits per weight stay those of the file or close to it, and
+//! every tile gives back the file's bytes ([`Tile::restore`]).
+//!
+//! A format's tile is in the file `tile.rs` of its folder; the loop over them is in `matmul`.
+
+use super::TensorType;
+use crate::isa::Isa;
+
+/// How the sum of products of one run of 32 weights comes about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DotForm {
+    /// Unsigned weights below `2^bits`.
+    Unsigned { bits: u32 },
+    /// As [`DotForm::Unsigned`], less an offset of `2^(bits - 1)` from each weight.
+    Centred { bits: u32 },
+    /// Six bits less 32, with an integer scale for each 16 weights.
+    Halves,
+    /// Signed weights of eight bits.
+    Signed,
+}
+
+/// Scale and minimum of 32 weights: `scale * dot + min * sum of activations`.
+pub(crate) struct ScaleMin<F> {
+    pub(crate) scale: F,
+    /// Used by formats with [`Tile::HAS_MIN`].
+    pub(crate) min: F,
+}
+
+/// A format's tile. Offsets within a block are in units of `lanes` bytes, so `p` of the unsafe
+/// functions points to a block of `Self::UNITS * lanes` bytes.
+pub(crate) trait Tile: Copy + Send + Sync + 'static {
+    /// The type it packs.
+    const TYPE: TensorType;
+    /// Bytes of a tile's block for each of its rows.
+    const UNITS: usize;
+    /// Runs of 32 weights in a block.
+    const RUNS: usize;
+    /// How a run is multiplied.
+    const DOT: DotForm;
+    /// Whether a minimum is added.
+    const HAS_MIN: bool;
+
+    /// Interleaves one block of each of `blocks.len()` rows into `out`.
+    fn pack(blocks: &[&[u8]], out: &mut [u8]);
+    /// The reverse of [`Tile::pack`] for row `lane` of `lanes`: the file's bytes.
+    fn restore(tile: &[u8], lanes: usize, lane: usize, block: &mut [u8]);
+
+    /// Groups `2 pair` and `2 pair + 1` of `run`.
+    ///
+    /// # Safety
+    /// `p` points to a block.
+    unsafe fn pair<I: Isa>(isa: I, p: *const u8, run: usize, pair: usize) -> (I::Bytes, I::Bytes);
+    /// Scale and minimum of `run`.
+    ///
+    /// # Safety
+    /// `p` points to a block.
+    unsafe fn scale<I: Isa>(isa: I, p: *const u8, run: usize) -> ScaleMin<I::Floats>;
+    /// For [`DotForm::Halves`], the integer scales of both halves of `run`.
+    ///
+    /// # Safety
+    /// `p` points to a block.
+    unsafe fn halves<I: Isa>(isa: I, p: *const u8, run: usize) -> (I::HalfScales, I::HalfScales) {
+        let _ = (isa, p, run);
+        unreachable!("a format without scales for 16 weights")
+    }
+}
+
+/// Where byte `i` of row `lane` in group `group` lies in a vector of groups.
+fn place(group: usize, lanes: usize, lane: usize, i: usize) -> usize {
+    (group * lanes + lane) * 4 + i % 4
+}
+
+/// Interleaves the low nibbles of a run: vector `j` holds group `2 j` in its low nibbles and group
+/// `2 j + 1` in its high ones. 16 bytes for each row.
+#[inline(always)]
+pub(super) fn pack_nibbles(quants: &[u8; 32], lanes: usize, lane: usize, out: &mut [u8]) {
+    for (j, eight) in quants.as_chunks::<8>().0.iter().enumerate() {
+        let at = place(j, lanes, lane, 0);
+        for i in 0..4 {
+            out[at + i] = (eight[i] & 15) | (eight[i + 4] << 4);
+        }
+    }
+}
+
+/// Adds what [`pack_nibbles`] stored to `quants`.
+pub(super) fn restore_nibbles(run: &[u8], lanes: usize, lane: usize, quants: &mut [u8; 32]) {
+    for (k, q) in quants.iter_mut().enumerate() {
+        *q |= (run[place(k / 8, lanes, lane, k)] >> (k / 4 % 2 * 4)) & 15;
+    }
+}
+
+/// Interleaves the bits of a run from bit 4 up, `bits` (1 or 2) of each weight: group `g` of a
+/// vector at bit `g * bits`. 4 bytes for each row and bit.
+#[inline(always)]
+pub(super) fn pack_high<const BITS: usize>(
+    quants: &[u8; 32],
+    lanes: usize,
+    lane: usize,
+    out: &mut [u8],
+) {
+    let groups = 8 / BITS;
+    for (v, run) in quants.chunks_exact(4 * groups).enumerate() {
+        let at = place(v, lanes, lane, 0);
+        for i in 0..4 {
+            let bits = (0..groups).map(|g| (run[4 * g + i] >> 4) << (g * BITS));
+            out[at + i] = bits.fold(0, |all, bit| all | bit);
+        }
+    }
+}
+
+/// Adds what [`pack_high`] stored to `quants`.
+pub(super) fn restore_high<const BITS: usize>(
+    high: &[u8],
+    lanes: usize,
+    lane: usize,
+    quants: &mut [u8; 32],
+) {
+    let groups = 8 / BITS;
+    for (k, q) in quants.iter_mut().enumerate() {
+        let byte = high[place(k / 4 / groups, lanes, lane, k)];
+        *q |= ((byte >> (k / 4 % groups * BITS)) & ((1 << BITS) - 1)) << 4;
+    }
+}
+
+/// Copies two bytes to place `lane` of an array of f16.
+#[inline(always)]
+pub(super) fn put_f16(out: &mut [u8], lane: usize, bytes: &[u8]) {
+    out[2 * lane..2 * lane + 2].copy_from_slice(&bytes[..2]);
+}
+
+/// Splits a vector of nibbles into two groups.
+///
+/// # Safety
+/// `p` points to LANES x 4 bytes.
+#[inline(always)]
+pub(super) unsafe fn nibbles<I: Isa>(isa: I, p: *const u8) -> (I::Bytes, I::Bytes) {
+    // SAFETY: as the caller's.
+    let both = unsafe { isa.bytes(p) };
+    (isa.and(both, 15), isa.and(isa.shr(both, 4), 15))
+}
+
+/// Puts bit `group` of each byte of `high` at bit 4 of `low`.
+#[inline(always)]
+pub(super) fn with_fifth<I: Isa>(isa: I, low: I::Bytes, high: I::Bytes, group: usize) -> I::Bytes {
+    let bit =
+        if group <= 4 { isa.shl(high, 4 - group as i32) } else { isa.shr(high, group as i32 - 4) };
+    isa.or(low, isa.and(bit, 0x10))
+}

@@ -1,0 +1,71 @@
+//! How far the default path strays from exact arithmetic: KL divergence from the plain f32 forward,
+//! ours beside llama.cpp's. Both round activations and cache; neither should lose more than the
+//! other.
+
+use super::Bench;
+use super::logits::{ours, prompt, theirs};
+use crate::record::Row;
+use anyhow::{Result, ensure};
+
+/// Tokens compared; the reference is slow.
+const TOKENS: usize = 128;
+
+/// Our divergence may be this many times llama.cpp's.
+const ALLOWED: f64 = 1.05;
+
+/// Compares both real models.
+pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for model in &bench.models {
+        let tokens = prompt(model.name, TOKENS)?;
+        let exact = ours(bench, &model.path, &tokens, &["--reference"])?;
+        let width = exact.len() / tokens.len();
+        let ours = ours(bench, &model.path, &tokens, &["--kv", "f16"])?;
+        let theirs = theirs(bench, &model.path, &tokens, &["--kv", "f16", "--flash"])?;
+        ensure!(ours.len() == exact.len() && theirs.len() == exact.len(), "unequal logits");
+        let (ours, theirs) = (mean_kl(&exact, &ours, width), mean_kl(&exact, &theirs, width));
+        let ratio = ours / theirs;
+        rows.push(Row {
+            what: format!("KL from the f32 reference, {}", model.name),
+            figure: format!("{ours:.3e} to {theirs:.3e} ({ratio:.3})"),
+            target: format!("<= {ALLOWED} x llama.cpp's"),
+            holds: ratio <= ALLOWED,
+        });
+    }
+    Ok(rows)
+}
+
+/// Mean over the rows of KL(softmax(p) || softmax(q)), in nats.
+fn mean_kl(p: &[f32], q: &[f32], width: usize) -> f64 {
+    let rows = p.len() / width;
+    let pairs = p.chunks_exact(width).zip(q.chunks_exact(width));
+    pairs.map(|(p, q)| kl(p, q)).sum::<f64>() / rows as f64
+}
+
+fn kl(p: &[f32], q: &[f32]) -> f64 {
+    let (norm_p, norm_q) = (log_sum_exp(p), log_sum_exp(q));
+    let term = |(&p, &q): (&f32, &f32)| {
+        let (log_p, log_q) = (f64::from(p) - norm_p, f64::from(q) - norm_q);
+        log_p.exp() * (log_p - log_q)
+    };
+    p.iter().zip(q).map(term).sum()
+}
+
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    let top = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    top + logits.iter().map(|&logit| (f64::from(logit) - top).exp()).sum::<f64>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn divergence_of_known_distributions() {
+        assert!(kl(&[1.0, 2.0, 3.0], &[2.0, 3.0, 4.0]).abs() < 1e-12);
+        let halves = [0.5_f32.ln(), 0.5_f32.ln()];
+        let skewed = [0.25_f32.ln(), 0.75_f32.ln()];
+        let expected = 0.5 * (0.5_f64 / 0.25).ln() + 0.5 * (0.5_f64 / 0.75).ln();
+        assert!((mean_kl(&halves, &skewed, 2) - expected).abs() < 1e-6);
+    }
+}

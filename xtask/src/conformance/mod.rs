@@ -1,0 +1,73 @@
+//! `cargo xtask conformance`: our results beside llama.cpp's, as a table and a dated record.
+//!
+//! One comparison per file, listed below. A comparison that cannot run is a row that misses its
+//! target, not a gap. The bit-exact comparisons with Python packages are tests, not part of this.
+
+mod divergence;
+mod logits;
+mod perplexity;
+mod tiny;
+mod tokens;
+
+use crate::oracle::{self, Oracle};
+use crate::record::{self, Row};
+use crate::{cargo::root, hearth};
+use anyhow::{Result, bail};
+use std::path::PathBuf;
+
+/// What the command takes.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A folder with llama.cpp already built, instead of target/oracle.
+    #[arg(long)]
+    oracle: Option<PathBuf>,
+    /// Only these comparisons.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// What a comparison works with.
+struct Bench {
+    oracle: Oracle,
+    models: Vec<hearth::Model>,
+    /// For files that both programs read or write.
+    folder: PathBuf,
+}
+
+type Comparison = fn(&Bench) -> Result<Vec<Row>>;
+
+const COMPARISONS: &[(&str, Comparison)] = &[
+    ("tokens", tokens::compare),
+    ("logits", logits::compare),
+    ("tiny", tiny::compare),
+    ("divergence", divergence::compare),
+    ("perplexity", perplexity::compare),
+];
+
+/// Runs the comparisons, prints the table and records it; an error if a target is missed.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let unknown = |only: &&String| !COMPARISONS.iter().any(|(name, _)| name == only);
+    if let Some(name) = args.only.iter().find(unknown) {
+        let known: Vec<&str> = COMPARISONS.iter().map(|(name, _)| *name).collect();
+        bail!("there is no comparison `{name}`; known are {known:?}");
+    }
+    hearth::build()?;
+    let folder = root().join("target/conformance");
+    std::fs::create_dir_all(&folder)?;
+    let oracle = Oracle::open(args.oracle.as_deref())?;
+    let bench = Bench { oracle, models: hearth::models()?, folder };
+    let mut rows = Vec::new();
+    for (name, compare) in COMPARISONS {
+        if args.only.is_empty() || args.only.iter().any(|only| only == name) {
+            let found = compare(&bench).unwrap_or_else(|error| vec![Row::failed(*name, &error)]);
+            record::print(&found);
+            rows.extend(found);
+        }
+    }
+    record::append("conformance", oracle::VERSION, &rows)?;
+    let missed = rows.iter().filter(|row| !row.holds).count();
+    if missed > 0 {
+        bail!("{missed} of {} targets are missed", rows.len());
+    }
+    Ok(())
+}

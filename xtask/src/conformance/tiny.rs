@@ -1,0 +1,63 @@
+//! Logits on tiny random models that llama.cpp itself writes: every optional tensor of an
+//! architecture (biases, scales, rope factors, windows) is there with random values, in four weight
+//! types.
+
+use super::Bench;
+use super::logits::{QUANTISED, nmse_of};
+use crate::cargo::output;
+use crate::record::Row;
+use anyhow::Result;
+use std::path::PathBuf;
+
+/// Architectures, as llama.cpp names them.
+const ARCHITECTURES: &[&str] = &["llama", "gemma3"];
+const SEEDS: &[u32] = &[1, 2, 3];
+
+/// Weight types, and the NMSE allowed.
+const TYPES: &[(&str, f64)] =
+    &[("F32", 1e-5), ("F16", 1e-5), ("Q8_0", QUANTISED), ("Q4_K", QUANTISED)];
+
+/// The models' vocabulary, and a prompt three windows long.
+const VOCABULARY: u32 = 128;
+const TOKENS: u32 = 100;
+
+/// Compares every architecture in every type; a row holds the worst seed.
+pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for architecture in ARCHITECTURES {
+        for &(kind, allowed) in TYPES {
+            let what = format!("logits NMSE, tiny random {architecture} {kind}");
+            rows.push(match worst(bench, architecture, kind) {
+                Ok(nmse) => Row::at_most(what, nmse, allowed),
+                Err(error) => Row::failed(what, &error),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+fn worst(bench: &Bench, architecture: &str, kind: &str) -> Result<f64> {
+    let mut worst = 0.0_f64;
+    for &seed in SEEDS {
+        let model = model(bench, architecture, seed, kind)?;
+        let tokens: Vec<u32> = (0..TOKENS).map(|at| (at * 37 + seed * 11) % VOCABULARY).collect();
+        worst = worst.max(nmse_of(bench, &model, &tokens)?);
+    }
+    Ok(worst)
+}
+
+/// Lets llama.cpp write the model and quantise it.
+fn model(bench: &Bench, architecture: &str, seed: u32, kind: &str) -> Result<PathBuf> {
+    let folder = bench.folder.join(format!("tiny-{seed}"));
+    std::fs::create_dir_all(&folder)?;
+    let full = folder.join(format!("{architecture}-dense.gguf"));
+    let seed = seed.to_string();
+    let write = ["-a", architecture, "-s", &seed, "-o"];
+    output(bench.oracle.program("test-llama-archs", &write).arg(&folder))?;
+    if kind == "F32" {
+        return Ok(full);
+    }
+    let path = folder.join(format!("{architecture}-{kind}.gguf"));
+    output(bench.oracle.program("llama-quantize", &[]).arg(&full).arg(&path).arg(kind))?;
+    Ok(path)
+}

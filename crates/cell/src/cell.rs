@@ -1,4 +1,5 @@
-//! The parent's side of one sealed child: start it, send requests, route its events, notice its end.
+//! The parent's side of one sealed child: start it, send requests, route its events, notice its
+//! end.
 //!
 //! A keeper thread starts the child, reads its events and reaps it; it lives exactly as long as the
 //! child, because the kernel ends a child together with the *thread* that started it
@@ -24,7 +25,8 @@ use crate::frame::{self, FrameReader};
 use crate::isolation::{Isolation, SealReport};
 use crate::wire::{Down, Start, Up};
 
-/// Arguments that make the program a sealed child: it calls [`crate::child::main`] when it sees them.
+/// Arguments that make the program a sealed child: it calls [`crate::child::main`] when it sees
+/// them.
 pub const ROLE: [&str; 2] = ["--hearth-role", "engine"];
 
 /// Most requests that wait in one child.
@@ -361,7 +363,7 @@ fn launch(
 fn pump(stdout: ChildStdout, link: &Link, sealed: &SyncSender<SealReport>) -> Option<String> {
     let mut frames = FrameReader::<_, Up>::new(stdout);
     loop {
-        match frames.next() {
+        match frames.receive() {
             Ok(Some(Up::Sealed(report))) => {
                 // Only the first is waited for; a child gains nothing by a second.
                 let _ = sealed.try_send(report);
@@ -389,7 +391,8 @@ fn listen_to_stderr(stderr: ChildStderr) -> Option<JoinHandle<String>> {
         while pipe.by_ref().take(MAX_WORDS).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
             let text = String::from_utf8_lossy(&line);
             let printable: String = text.trim().chars().filter(|c| !c.is_control()).collect();
-            if !printable.is_empty() {
+            let hint = printable.starts_with("note: ");
+            if !printable.is_empty() && !hint {
                 last = printable;
             }
             line.clear();

@@ -5,4 +5,5 @@ pub mod protocol;
 pub mod sample;
 pub mod stop;
 pub mod template;
+pub mod tokenizer;
 pub mod worker;

@@ -168,7 +168,7 @@ impl<'a> Run<'a> {
             Stmt::EmitRaw(raw) => self.write(raw.raw, out)?,
             Stmt::EmitExpr(emit) => {
                 self.at(emit.span());
-                match self.eval(&emit.expr, scope)? {
+                match self.marked(&emit.expr, scope)? {
                     Value::Str(text) => self.write(&text, out)?,
                     value => {
                         let mut text = String::new();
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
             }
             Stmt::Set(set) => {
                 self.at(set.span());
-                let value = self.eval(&set.expr, scope)?;
+                let value = self.marked(&set.expr, scope)?;
                 self.assign(&set.target, value, scope)?;
             }
             Stmt::SetBlock(set) => {

@@ -19,8 +19,16 @@ use super::{filters, predicates};
 const MAX_RANGE: i128 = 100_000;
 
 impl<'a> Run<'a> {
-    /// The value of an expression.
+    /// The value of an expression; a text without its mark.
     pub(super) fn eval(&self, expr: &'a Expr<'a>, scope: &Rc<Scope<'a>>) -> Outcome<Value> {
+        Ok(match self.marked(expr, scope)? {
+            Value::Markup(text) => Value::Str(text),
+            value => value,
+        })
+    }
+
+    /// The value of an expression; a text keeps its mark of safety.
+    pub(super) fn marked(&self, expr: &'a Expr<'a>, scope: &Rc<Scope<'a>>) -> Outcome<Value> {
         self.meter.step()?;
         match expr {
             Expr::Var(var) => Ok(self.lookup(var.id, scope)),
@@ -82,8 +90,8 @@ impl<'a> Run<'a> {
                 Ok(Value::Bool(true))
             }
             Expr::IfExpr(cond) => match (self.eval(&cond.test_expr, scope)?.truth(), &cond.false_expr) {
-                (true, _) => self.eval(&cond.true_expr, scope),
-                (false, Some(other)) => self.eval(other, scope),
+                (true, _) => self.marked(&cond.true_expr, scope),
+                (false, Some(other)) => self.marked(other, scope),
                 (false, None) => Ok(Value::Undefined("the else of an if".into())),
             },
             Expr::Filter(filter) => {
@@ -108,7 +116,7 @@ impl<'a> Run<'a> {
                 let entries = keys.into_iter().zip(self.all(&map.values, scope)?).collect();
                 Ok(Value::Dict(Dict::new(self.meter, entries)?.into()))
             }
-            Expr::Var(_) | Expr::Const(_) => self.eval(expr, scope),
+            Expr::Var(_) | Expr::Const(_) => self.marked(expr, scope),
         }
     }
 
@@ -137,6 +145,10 @@ impl<'a> Run<'a> {
         right: &'a Expr<'a>,
         scope: &Rc<Scope<'a>>,
     ) -> Outcome<Value> {
+        if let BinOpKind::Add = op {
+            let a = self.marked(left, scope)?;
+            return arith(Arith::Add, &a, &self.marked(right, scope)?, self.meter);
+        }
         let a = self.eval(left, scope)?;
         match op {
             BinOpKind::ScAnd if !a.truth() => return Ok(a),
@@ -145,9 +157,8 @@ impl<'a> Run<'a> {
         }
         let b = self.eval(right, scope)?;
         let compared = match op {
-            BinOpKind::ScAnd | BinOpKind::ScOr => return Ok(b),
+            BinOpKind::ScAnd | BinOpKind::ScOr | BinOpKind::Add => return Ok(b),
             BinOpKind::Concat => return concat(&a, &b, self.meter),
-            BinOpKind::Add => return arith(Arith::Add, &a, &b, self.meter),
             BinOpKind::Sub => return arith(Arith::Sub, &a, &b, self.meter),
             BinOpKind::Mul => return arith(Arith::Mul, &a, &b, self.meter),
             BinOpKind::Div => return arith(Arith::Div, &a, &b, self.meter),

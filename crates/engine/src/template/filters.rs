@@ -8,7 +8,7 @@ use super::args::{Args, flag, optional_int, optional_string, string};
 use super::filters_seq;
 use super::meter::{Meter, Outcome, refuse};
 use super::methods;
-use super::ops::described;
+use super::ops::{described, escape};
 use super::printf::percent;
 use super::text::{JsonStyle, to_str, write_json};
 use super::value::{Dict, SeqKind, Value};
@@ -96,7 +96,8 @@ fn textual(name: &str, value: &Value, args: Args, meter: &Meter) -> Outcome<Valu
             let text = to_str(value, meter)?;
             match name {
                 "string" if matches!(value, Value::Str(_)) => Ok(value.clone()),
-                "string" | "safe" => Value::text(meter, text),
+                "string" => Value::text(meter, text),
+                "safe" => Ok(Value::Markup(text.into())),
                 "upper" => Value::text(meter, text.to_uppercase()),
                 "lower" => Value::text(meter, text.to_lowercase()),
                 "capitalize" => Value::text(meter, methods::capitalize(&text)),
@@ -104,7 +105,7 @@ fn textual(name: &str, value: &Value, args: Args, meter: &Meter) -> Outcome<Valu
                     let boundary = |c: char| c.is_whitespace() || "-({[<".contains(c);
                     Value::text(meter, methods::title(&text, boundary))
                 }
-                "escape" | "e" | "forceescape" => escape(&text, meter),
+                "escape" | "e" | "forceescape" => Ok(Value::Markup(escape(&text, meter)?.into())),
                 "wordcount" => {
                     let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
                     Ok(Value::Int(words.filter(|word| !word.is_empty()).count() as i128))
@@ -113,22 +114,6 @@ fn textual(name: &str, value: &Value, args: Args, meter: &Meter) -> Outcome<Valu
             }
         }
     }
-}
-
-fn escape(text: &str, meter: &Meter) -> Outcome<Value> {
-    meter.alloc(text.len() * 5)?;
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\'' => out.push_str("&#39;"),
-            '"' => out.push_str("&#34;"),
-            c => out.push(c),
-        }
-    }
-    Value::text(meter, out)
 }
 
 fn numeric(name: &str, value: &Value, args: Args) -> Outcome<Value> {

@@ -83,7 +83,7 @@ fn simple(name: &str, value: &Value, meter: &Meter) -> Outcome<Value> {
 fn keyed(item: &Value, attribute: Option<&Value>, meter: &Meter) -> Outcome<Value> {
     match attribute {
         None | Some(Value::None) => Ok(item.clone()),
-        Some(attribute) => path(item, attribute, meter),
+        Some(attribute) => path(item, attribute, None, meter),
     }
 }
 
@@ -173,17 +173,17 @@ fn join(value: &Value, args: Args, meter: &Meter) -> Outcome<Value> {
     Value::text(meter, out)
 }
 
+/// Like `select`, yields nothing for whatever counts as false, even `none`.
 fn map(value: &Value, mut args: Args, meter: &Meter) -> Outcome<Value> {
+    if !value.truth() {
+        return Value::lazy(meter, Vec::new());
+    }
     let mut mapped = Vec::new();
     if args.pos.is_empty() {
         let [attribute, default] = args.bind("map", ["attribute", "default"])?;
         let Some(attribute) = attribute else { return refuse("map needs a filter or an attribute") };
         for item in &value.iterate(meter)?.items {
-            let found = path(item, &attribute, meter)?;
-            mapped.push(match (&found, &default) {
-                (Value::Undefined(_), Some(default)) => default.clone(),
-                _ => found,
-            });
+            mapped.push(path(item, &attribute, default.as_ref(), meter)?);
         }
         return Value::lazy(meter, mapped);
     }
@@ -196,6 +196,9 @@ fn map(value: &Value, mut args: Args, meter: &Meter) -> Outcome<Value> {
 }
 
 fn select(keep: bool, attribute: Option<Value>, value: &Value, mut args: Args, meter: &Meter) -> Outcome<Value> {
+    if !value.truth() {
+        return Value::lazy(meter, Vec::new());
+    }
     let test = match args.pos.is_empty() {
         true => None,
         false => Some(string("select", Some(&args.pos.remove(0)))?),

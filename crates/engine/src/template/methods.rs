@@ -281,7 +281,7 @@ fn split(s: &str, separator: Option<&str>, most: Option<usize>, right: bool, met
         None if most.is_none() => texts(s.split(is_space).filter(|part| !part.is_empty()), meter),
         None => {
             let mut parts = Vec::new();
-            let mut rest = strip(s, None, true, true);
+            let mut rest = strip(s, None, !right, right);
             while !rest.is_empty() {
                 let cut = if right { rest.rfind(is_space) } else { rest.find(is_space) };
                 match cut.filter(|_| parts.len() + 1 < pieces) {

@@ -40,6 +40,9 @@ pub(super) fn arith(op: Arith, a: &Value, b: &Value, meter: &Meter) -> Outcome<V
             meter.text(x.len() + y.len())?;
             Ok(Value::Str([&**x, &**y].concat().into()))
         }
+        (Arith::Add, Value::Markup(x), Value::Markup(y)) => joined(x, y, meter),
+        (Arith::Add, Value::Markup(x), Value::Str(y)) => joined(x, &escape(y, meter)?, meter),
+        (Arith::Add, Value::Str(x), Value::Markup(y)) => joined(&escape(x, meter)?, y, meter),
         (Arith::Add, Value::Seq(x), Value::Seq(y)) if joinable(x, y) => {
             meter.alloc((x.items.len() + y.items.len()) * size_of::<Value>())?;
             Value::seq(meter, x.kind, [&x.items[..], &y.items[..]].concat())
@@ -69,6 +72,29 @@ pub(super) fn arith(op: Arith, a: &Value, b: &Value, meter: &Meter) -> Outcome<V
             )),
         },
     }
+}
+
+/// Two texts safe for HTML as one.
+fn joined(x: &str, y: &str, meter: &Meter) -> Outcome<Value> {
+    meter.text(x.len() + y.len())?;
+    Ok(Value::Markup([x, y].concat().into()))
+}
+
+/// The text with the characters that mean something in HTML replaced.
+pub(super) fn escape(text: &str, meter: &Meter) -> Outcome<String> {
+    meter.text(text.len().saturating_mul(5))?;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\'' => out.push_str("&#39;"),
+            '"' => out.push_str("&#34;"),
+            c => out.push(c),
+        }
+    }
+    Ok(out)
 }
 
 /// A type for a message, with the name of what is undefined.

@@ -213,7 +213,7 @@ fn lay_out(value: &Value, layout: &Layout, meter: &Meter) -> Outcome<String> {
             write_repr(value, meter, &mut repr)?;
             shorten(repr, layout)
         }
-        Some('s') | None if !(numeric && layout.precision.is_some()) => shorten(to_str(value, meter)?, layout),
+        Some('s') | None if !(numeric && (layout.precision.is_some() || layout.group)) => shorten(to_str(value, meter)?, layout),
         kind => number(value, kind, layout)?,
     };
     let body = match layout.plus {

@@ -55,6 +55,29 @@ fn field_templates_equal_jinja2() {
     assert!(differences.is_empty(), "{} of {renders} differ:\n{}", differences.len(), differences.join("\n"));
 }
 
+/// What the field's templates do not reach of the language: operators, filters, methods, scopes.
+#[test]
+fn snippets_equal_jinja2() {
+    let record = record();
+    let snippets = record["snippets"].as_array().unwrap();
+    let mut differences = Vec::new();
+    for snippet in snippets {
+        let source = snippet[0].as_str().unwrap();
+        let ours = ChatTemplate::new(source, "", "")
+            .and_then(|template| template.render_variables(variables(&record["fixture"]), "2026-07-26"));
+        match (snippet[1].as_str(), ours) {
+            (Some(expected), Ok(ours)) if expected == ours => {}
+            (None, Err(_)) => {}
+            (expected, ours) => {
+                let ours = ours.unwrap_or_else(|e| format!("ERROR {e}"));
+                differences.push(format!("{source}\n  {ours:?}\n  {expected:?}"));
+            }
+        }
+    }
+    assert!(snippets.len() > 100);
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
 /// A hostile template ends with an error, soon.
 #[track_caller]
 fn stops(source: &str) -> TemplateError {

@@ -7,7 +7,7 @@ use super::value::{SeqKind, Value};
 pub(super) fn write_str(value: &Value, meter: &Meter, out: &mut String) -> Outcome<()> {
     match value {
         Value::Undefined(_) => Ok(()),
-        Value::Str(s) => push(meter, out, s),
+        Value::Str(s) | Value::Markup(s) => push(meter, out, s),
         other => write_repr(other, meter, out),
     }
 }

@@ -24,6 +24,9 @@ pub(super) enum Value {
     Int(i128),
     Float(f64),
     Str(Rc<str>),
+    /// A text marked safe for HTML: `+` escapes what is joined to it. Only `+`, assignment and output
+    /// see the mark (`Run::marked`); everything else gets a plain text.
+    Markup(Rc<str>),
     Seq(Rc<Seq>),
     Dict(Rc<Dict>),
     /// A lazy sequence of Python: has no length and is used up by one iteration.
@@ -131,7 +134,7 @@ impl Value {
             Value::Bool(_) => "bool",
             Value::Int(_) => "int",
             Value::Float(_) => "float",
-            Value::Str(_) => "str",
+            Value::Str(_) | Value::Markup(_) => "str",
             Value::Seq(seq) => match seq.kind {
                 SeqKind::List => "list",
                 SeqKind::Tuple => "tuple",

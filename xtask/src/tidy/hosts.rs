@@ -5,6 +5,7 @@ use super::{Problem, Tree};
 /// Hosts that may appear in an address.
 const KNOWN: &[&str] = &[
     "127.0.0.1",
+    "ai.google.dev",
     "arxiv.org",
     "crates.io",
     "docs.python.org",

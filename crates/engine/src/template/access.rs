@@ -69,10 +69,20 @@ fn loop_member(state: &Rc<LoopState>, name: &str) -> Option<Value> {
     }
 }
 
-/// The value at a dotted path, as filters take it in `attribute=`.
-pub(super) fn path(value: &Value, path: &Value, meter: &Meter) -> Outcome<Value> {
+/// The value at a dotted path, as filters take it in `attribute=`; `default` stands for each part
+/// that is missing.
+pub(super) fn path(
+    value: &Value,
+    path: &Value,
+    default: Option<&Value>,
+    meter: &Meter,
+) -> Outcome<Value> {
+    let or_default = |found: Value| match (&found, default) {
+        (Value::Undefined(_), Some(default)) => default.clone(),
+        _ => found,
+    };
     let Some(text) = path.as_str() else {
-        return subscript(value, path, meter);
+        return Ok(or_default(subscript(value, path, meter)?));
     };
     let mut at = value.clone();
     for part in text.split('.') {
@@ -80,7 +90,7 @@ pub(super) fn path(value: &Value, path: &Value, meter: &Meter) -> Outcome<Value>
             Ok(index) => Value::Int(i128::from(index)),
             Err(_) => Value::Str(part.into()),
         };
-        at = subscript(&at, &key, meter)?;
+        at = or_default(subscript(&at, &key, meter)?);
     }
     Ok(at)
 }

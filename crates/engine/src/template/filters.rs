@@ -8,16 +8,38 @@ use super::args::{Args, flag, optional_int, optional_string, string};
 use super::filters_seq;
 use super::meter::{Meter, Outcome, refuse};
 use super::methods;
-use super::ops::described;
+use super::ops::{described, escape};
 use super::printf::percent;
 use super::text::{JsonStyle, to_str, write_json};
 use super::value::{Dict, SeqKind, Value};
 
 /// Filters of this file.
 const NAMES: &[&str] = &[
-    "abs", "attr", "capitalize", "center", "d", "default", "e", "escape", "float", "forceescape", "format",
-    "indent", "int", "items", "lower", "replace", "round", "safe", "string", "title", "tojson", "trim",
-    "truncate", "upper", "wordcount",
+    "abs",
+    "attr",
+    "capitalize",
+    "center",
+    "d",
+    "default",
+    "e",
+    "escape",
+    "float",
+    "forceescape",
+    "format",
+    "indent",
+    "int",
+    "items",
+    "lower",
+    "replace",
+    "round",
+    "safe",
+    "string",
+    "title",
+    "tojson",
+    "trim",
+    "truncate",
+    "upper",
+    "wordcount",
 ];
 
 /// Whether a filter of this name exists.
@@ -34,8 +56,13 @@ pub(super) fn apply(name: &str, value: &Value, args: Args, meter: &Meter) -> Out
     match name {
         "default" | "d" => {
             let [default, boolean] = args.bind(name, ["default_value", "boolean"])?;
-            let missing = matches!(value, Value::Undefined(_)) || (flag(boolean.as_ref()) && !value.truth());
-            Ok(if missing { default.unwrap_or_else(|| Value::Str("".into())) } else { value.clone() })
+            let missing =
+                matches!(value, Value::Undefined(_)) || (flag(boolean.as_ref()) && !value.truth());
+            Ok(if missing {
+                default.unwrap_or_else(|| Value::Str("".into()))
+            } else {
+                value.clone()
+            })
         }
         "tojson" => tojson(value, args, meter),
         "items" => {
@@ -59,7 +86,8 @@ pub(super) fn apply(name: &str, value: &Value, args: Args, meter: &Meter) -> Out
             let args = if args.kw.is_empty() {
                 Value::seq(meter, SeqKind::Tuple, args.pos)?
             } else {
-                let entries = args.kw.into_iter().map(|(key, value)| (Value::Str(key), value)).collect();
+                let entries =
+                    args.kw.into_iter().map(|(key, value)| (Value::Str(key), value)).collect();
                 Value::Dict(Dict::new(meter, entries)?.into())
             };
             percent(&to_str(value, meter)?, &args, meter)
@@ -96,7 +124,8 @@ fn textual(name: &str, value: &Value, args: Args, meter: &Meter) -> Outcome<Valu
             let text = to_str(value, meter)?;
             match name {
                 "string" if matches!(value, Value::Str(_)) => Ok(value.clone()),
-                "string" | "safe" => Value::text(meter, text),
+                "string" => Value::text(meter, text),
+                "safe" => Ok(Value::Markup(text.into())),
                 "upper" => Value::text(meter, text.to_uppercase()),
                 "lower" => Value::text(meter, text.to_lowercase()),
                 "capitalize" => Value::text(meter, methods::capitalize(&text)),
@@ -104,7 +133,7 @@ fn textual(name: &str, value: &Value, args: Args, meter: &Meter) -> Outcome<Valu
                     let boundary = |c: char| c.is_whitespace() || "-({[<".contains(c);
                     Value::text(meter, methods::title(&text, boundary))
                 }
-                "escape" | "e" | "forceescape" => escape(&text, meter),
+                "escape" | "e" | "forceescape" => Ok(Value::Markup(escape(&text, meter)?.into())),
                 "wordcount" => {
                     let words = text.split(|c: char| !c.is_alphanumeric() && c != '_');
                     Ok(Value::Int(words.filter(|word| !word.is_empty()).count() as i128))
@@ -113,22 +142,6 @@ fn textual(name: &str, value: &Value, args: Args, meter: &Meter) -> Outcome<Valu
             }
         }
     }
-}
-
-fn escape(text: &str, meter: &Meter) -> Outcome<Value> {
-    meter.alloc(text.len() * 5)?;
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '\'' => out.push_str("&#39;"),
-            '"' => out.push_str("&#34;"),
-            c => out.push(c),
-        }
-    }
-    Value::text(meter, out)
 }
 
 fn numeric(name: &str, value: &Value, args: Args) -> Outcome<Value> {
@@ -256,7 +269,8 @@ fn indent(value: &Value, args: Args, meter: &Meter) -> Outcome<Value> {
 }
 
 fn truncate(value: &Value, args: Args, meter: &Meter) -> Outcome<Value> {
-    let [length, kill, end, leeway] = args.bind("truncate", ["length", "killwords", "end", "leeway"])?;
+    let [length, kill, end, leeway] =
+        args.bind("truncate", ["length", "killwords", "end", "leeway"])?;
     let count = |value: Option<&Value>, default: usize| {
         Ok(optional_int("truncate", value)?.map_or(default, |n| usize::try_from(n).unwrap_or(0)))
     };

@@ -40,6 +40,9 @@ pub(super) fn arith(op: Arith, a: &Value, b: &Value, meter: &Meter) -> Outcome<V
             meter.text(x.len() + y.len())?;
             Ok(Value::Str([&**x, &**y].concat().into()))
         }
+        (Arith::Add, Value::Markup(x), Value::Markup(y)) => joined(x, y, meter),
+        (Arith::Add, Value::Markup(x), Value::Str(y)) => joined(x, &escape(y, meter)?, meter),
+        (Arith::Add, Value::Str(x), Value::Markup(y)) => joined(&escape(x, meter)?, y, meter),
         (Arith::Add, Value::Seq(x), Value::Seq(y)) if joinable(x, y) => {
             meter.alloc((x.items.len() + y.items.len()) * size_of::<Value>())?;
             Value::seq(meter, x.kind, [&x.items[..], &y.items[..]].concat())
@@ -71,6 +74,29 @@ pub(super) fn arith(op: Arith, a: &Value, b: &Value, meter: &Meter) -> Outcome<V
     }
 }
 
+/// Two texts safe for HTML as one.
+fn joined(x: &str, y: &str, meter: &Meter) -> Outcome<Value> {
+    meter.text(x.len() + y.len())?;
+    Ok(Value::Markup([x, y].concat().into()))
+}
+
+/// The text with the characters that mean something in HTML replaced.
+pub(super) fn escape(text: &str, meter: &Meter) -> Outcome<String> {
+    meter.text(text.len().saturating_mul(5))?;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\'' => out.push_str("&#39;"),
+            '"' => out.push_str("&#34;"),
+            c => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
 /// A type for a message, with the name of what is undefined.
 pub(super) fn described(value: &Value) -> String {
     match value {
@@ -100,7 +126,9 @@ fn integers(op: Arith, x: i128, y: i128) -> Outcome<Value> {
         Arith::FloorDiv => x.checked_div_euclid(y).map(|q| {
             if y < 0 && x.checked_rem_euclid(y).is_some_and(|r| r != 0) { q - 1 } else { q }
         }),
-        Arith::Rem => x.checked_rem(y).map(|r| if r != 0 && (r < 0) != (y < 0) { r + y } else { r }),
+        Arith::Rem => {
+            x.checked_rem(y).map(|r| if r != 0 && (r < 0) != (y < 0) { r + y } else { r })
+        }
         Arith::Pow if y < 0 => return floats(op, x as f64, y as f64),
         Arith::Pow => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
     };
@@ -148,10 +176,10 @@ pub(super) fn concat(a: &Value, b: &Value, meter: &Meter) -> Outcome<Value> {
 pub(super) fn item(a: &Value, key: &Value, meter: &Meter) -> Outcome<Option<Value>> {
     Ok(match a {
         Value::Dict(dict) => dict.get(key).cloned(),
-        Value::Seq(seq) if !matches!(seq.kind, SeqKind::List | SeqKind::Tuple | SeqKind::Range) => None,
-        Value::Seq(seq) => {
-            position(key, seq.items.len()).and_then(|at| seq.items.get(at).cloned())
+        Value::Seq(seq) if !matches!(seq.kind, SeqKind::List | SeqKind::Tuple | SeqKind::Range) => {
+            None
         }
+        Value::Seq(seq) => position(key, seq.items.len()).and_then(|at| seq.items.get(at).cloned()),
         Value::Str(s) => {
             meter.scan(s.len())?;
             let Some(at) = position(key, s.chars().count()) else { return Ok(None) };

@@ -24,6 +24,9 @@ pub(super) enum Value {
     Int(i128),
     Float(f64),
     Str(Rc<str>),
+    /// A text marked safe for HTML: `+` escapes what is joined to it. Only `+`, assignment and output
+    /// see the mark (`Run::marked`); everything else gets a plain text.
+    Markup(Rc<str>),
     Seq(Rc<Seq>),
     Dict(Rc<Dict>),
     /// A lazy sequence of Python: has no length and is used up by one iteration.
@@ -131,7 +134,7 @@ impl Value {
             Value::Bool(_) => "bool",
             Value::Int(_) => "int",
             Value::Float(_) => "float",
-            Value::Str(_) => "str",
+            Value::Str(_) | Value::Markup(_) => "str",
             Value::Seq(seq) => match seq.kind {
                 SeqKind::List => "list",
                 SeqKind::Tuple => "tuple",
@@ -214,7 +217,9 @@ impl Value {
                 s.chars().map(|c| Value::Str((&*c.encode_utf8(&mut utf8)).into())).collect()
             }
             Value::Dict(dict) => dict.entries.iter().map(|(key, _)| key.clone()).collect(),
-            other => return refuse(format!("a value of type {} is not iterable", other.type_name())),
+            other => {
+                return refuse(format!("a value of type {} is not iterable", other.type_name()));
+            }
         };
         Ok(Rc::new(Seq::new(meter, SeqKind::List, items)?))
     }
@@ -344,7 +349,9 @@ impl Value {
                     meter.scan(text.len())?;
                     Ok(text.contains(part))
                 }
-                None => refuse(format!("only a str is looked for in a str, not {}", needle.type_name())),
+                None => {
+                    refuse(format!("only a str is looked for in a str, not {}", needle.type_name()))
+                }
             },
             Value::Dict(dict) => {
                 hashable(needle)?;
@@ -385,7 +392,8 @@ impl Dict {
     pub(super) fn new(meter: &Meter, entries: Vec<(Value, Value)>) -> Outcome<Self> {
         meter.alloc(64 + entries.len() * (2 * size_of::<Value>() + 48))?;
         let depth = bounded(entries.iter().map(|(_, value)| value.depth()))?;
-        let mut dict = Self { entries: Vec::with_capacity(entries.len()), depth, ..Self::default() };
+        let mut dict =
+            Self { entries: Vec::with_capacity(entries.len()), depth, ..Self::default() };
         for (key, value) in entries {
             let hash = hashable(&key)?;
             match dict.index.get(&hash) {

@@ -23,6 +23,7 @@ use crate::death::{Death, Evidence, explain};
 use crate::error::CellError;
 use crate::frame::{self, FrameReader};
 use crate::isolation::{Isolation, SealReport};
+use crate::memory::oom_kills;
 use crate::wire::{Down, Start, Up};
 
 /// Arguments that make the program a sealed child: it calls [`crate::child::main`] when it sees
@@ -194,15 +195,6 @@ impl Cell {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.link.pid
-    }
-
-    /// Most memory the child has held so far in bytes, where the system tells.
-    #[must_use]
-    pub fn peak_rss_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        kib.checked_mul(1024)
     }
 }
 
@@ -400,13 +392,6 @@ fn listen_to_stderr(stderr: ChildStderr) -> Option<JoinHandle<String>> {
         last
     };
     std::thread::Builder::new().name("cell-stderr".to_owned()).spawn(listen).ok()
-}
-
-/// Processes that the system has killed for memory since it started; 0 where it does not tell.
-fn oom_kills() -> u64 {
-    let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let line = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

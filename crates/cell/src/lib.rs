@@ -19,6 +19,7 @@ mod death;
 mod error;
 pub mod frame;
 mod isolation;
+mod memory;
 #[cfg(unix)]
 mod probe;
 pub mod seal;
@@ -33,6 +34,7 @@ pub use cell::{Canceller, Cell, ROLE, Reply, SpawnOptions};
 pub use death::Death;
 pub use error::CellError;
 pub use isolation::{Isolation, Layer, SealReport, UnknownIsolation};
+pub use memory::peak_rss_bytes;
 #[cfg(unix)]
 pub use probe::probe;
 #[cfg(unix)]

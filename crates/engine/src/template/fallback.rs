@@ -71,8 +71,11 @@ pub(super) fn find(gguf: &Gguf) -> Result<Option<(&'static str, String)>, GgufEr
         return Ok(None);
     }
     let Some(tokens) = gguf.meta().strs("tokenizer.ggml.tokens")? else { return Ok(None) };
-    let wanted: HashSet<&[u8]> =
-        FAMILIES.iter().flat_map(|family| family.turn_tokens).map(|token| token.as_bytes()).collect();
+    let wanted: HashSet<&[u8]> = FAMILIES
+        .iter()
+        .flat_map(|family| family.turn_tokens)
+        .map(|token| token.as_bytes())
+        .collect();
     let present: HashSet<&[u8]> = tokens.iter().filter(|token| wanted.contains(token)).collect();
     let has = |token: &&str| present.contains(token.as_bytes());
     let family = FAMILIES.iter().find(|family| family.turn_tokens.iter().all(has));

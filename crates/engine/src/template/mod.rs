@@ -44,7 +44,9 @@ use value::{Dict, Value};
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The template text is longer than any sensible one.
-    #[error("the chat template has {found} bytes; at most {most} are accepted (--raw does without it)")]
+    #[error(
+        "the chat template has {found} bytes; at most {most} are accepted (--raw does without it)"
+    )]
     TooLong {
         /// Bytes of the template.
         found: usize,
@@ -200,12 +202,17 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// As [`ChatTemplate::render`].
-    pub fn render_variables(&self, variables: &Map<String, Json>, date: &str) -> Result<String, TemplateError> {
+    pub fn render_variables(
+        &self,
+        variables: &Map<String, Json>,
+        date: &str,
+    ) -> Result<String, TemplateError> {
         let date = match date {
             "" => None,
             text => Some(Date::parse(text).ok_or_else(|| TemplateError::Date(text.to_owned()))?),
         };
-        let tree = parse(&self.prepared, "chat template", syntax()).map_err(TemplateError::syntax)?;
+        let tree =
+            parse(&self.prepared, "chat template", syntax()).map_err(TemplateError::syntax)?;
         let Stmt::Template(tree) = &tree else {
             return Err(TemplateError::Syntax { line: 0, message: "found no template".into() });
         };
@@ -221,7 +228,9 @@ impl ChatTemplate {
         let run = Run::new(&meter, &self.prepared, values, date);
         run.render(&tree.children).map_err(|fault| match (fault.kind, fault.message) {
             (FaultKind::Raised, message) => TemplateError::Refused(message),
-            (FaultKind::Refused, message) => TemplateError::Failed { line: run.line.get(), message },
+            (FaultKind::Refused, message) => {
+                TemplateError::Failed { line: run.line.get(), message }
+            }
             (FaultKind::Limit, message) => TemplateError::Limit { line: run.line.get(), message },
         })
     }
@@ -261,7 +270,9 @@ fn weight(variables: &Map<String, Json>) -> usize {
         match value {
             Json::String(s) => s.len() + 16,
             Json::Array(items) => 16 + items.iter().map(of).sum::<usize>(),
-            Json::Object(members) => 16 + members.iter().map(|(k, v)| k.len() + of(v)).sum::<usize>(),
+            Json::Object(members) => {
+                16 + members.iter().map(|(k, v)| k.len() + of(v)).sum::<usize>()
+            }
             _ => 16,
         }
     }
@@ -284,7 +295,9 @@ fn from_json(value: &Json, meter: &Meter) -> Outcome<Value> {
             Value::list(meter, items)?
         }
         Json::Object(members) => {
-            let entry = |(key, item): (&String, &Json)| Ok((Value::Str(key.as_str().into()), from_json(item, meter)?));
+            let entry = |(key, item): (&String, &Json)| {
+                Ok((Value::Str(key.as_str().into()), from_json(item, meter)?))
+            };
             let entries = members.iter().map(entry).collect::<Outcome<_>>()?;
             Value::Dict(Dict::new(meter, entries)?.into())
         }

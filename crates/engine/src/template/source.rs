@@ -17,7 +17,8 @@ impl ChatTemplate {
         let bos = special(gguf, "tokenizer.ggml.bos_token_id")?;
         let eos = special(gguf, "tokenizer.ggml.eos_token_id")?;
         let own = meta.str(KEY)?.filter(|text| !text.trim().is_empty());
-        let for_tools = meta.str(&format!("{KEY}.tool_use"))?.filter(|text| !text.trim().is_empty());
+        let for_tools =
+            meta.str(&format!("{KEY}.tool_use"))?.filter(|text| !text.trim().is_empty());
         let mut template = match (own, for_tools) {
             (Some(text), _) | (None, Some(text)) => Self::new(text, &bos, &eos)?,
             (None, None) => match fallback::find(gguf)? {
@@ -36,7 +37,9 @@ impl ChatTemplate {
 
 /// The text of the token whose id stands under `key`; empty if the file has none.
 fn special(gguf: &Gguf, key: &str) -> Result<String, TemplateError> {
-    let (Some(id), Some(tokens)) = (gguf.meta().u32(key)?, gguf.meta().strs("tokenizer.ggml.tokens")?) else {
+    let (Some(id), Some(tokens)) =
+        (gguf.meta().u32(key)?, gguf.meta().strs("tokenizer.ggml.tokens")?)
+    else {
         return Ok(String::new());
     };
     let id = id as usize;

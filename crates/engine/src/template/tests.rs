@@ -37,7 +37,9 @@ fn field_templates_equal_jinja2() {
         for (case, expected) in variables(&template["expected"]) {
             renders += 1;
             let ours = match &checked {
-                Ok(checked) => checked.render_variables(variables(&record["inputs"][case]), date).map_err(|e| e.to_string()),
+                Ok(checked) => checked
+                    .render_variables(variables(&record["inputs"][case]), date)
+                    .map_err(|e| e.to_string()),
                 Err(e) => Err(e.to_string()),
             };
             match (expected.as_str(), ours) {
@@ -46,16 +48,27 @@ fn field_templates_equal_jinja2() {
                 (Some(_), Err(e)) => differences.push(format!("{name} {case}: error: {e}")),
                 (Some(expected), Ok(ours)) => {
                     let at = expected.bytes().zip(ours.bytes()).take_while(|(a, b)| a == b).count();
-                    let from = |s: &str| s.bytes().skip(at.saturating_sub(30)).take(90).collect::<Vec<_>>();
+                    let from = |s: &str| {
+                        s.bytes().skip(at.saturating_sub(30)).take(90).collect::<Vec<_>>()
+                    };
                     let show = |s: &str| String::from_utf8_lossy(&from(s)).into_owned();
-                    differences.push(format!("{name} {case}: {:?} instead of {:?}", show(&ours), show(expected)));
+                    differences.push(format!(
+                        "{name} {case}: {:?} instead of {:?}",
+                        show(&ours),
+                        show(expected)
+                    ));
                 }
                 (None, Ok(_)) => differences.push(format!("{name} {case}: text where jinja2 errs")),
             }
         }
     }
     assert!(renders >= 1260, "only {renders} renders");
-    assert!(differences.is_empty(), "{} of {renders} differ:\n{}", differences.len(), differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} of {renders} differ:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
 }
 
 /// What the field's templates do not reach of the language: operators, filters, methods, scopes.
@@ -66,8 +79,9 @@ fn snippets_equal_jinja2() {
     let mut differences = Vec::new();
     for snippet in snippets {
         let source = snippet[0].as_str().unwrap();
-        let ours = ChatTemplate::new(source, "", "")
-            .and_then(|template| template.render_variables(variables(&record["fixture"]), "2026-07-26"));
+        let ours = ChatTemplate::new(source, "", "").and_then(|template| {
+            template.render_variables(variables(&record["fixture"]), "2026-07-26")
+        });
         match (snippet[1].as_str(), ours) {
             (Some(expected), Ok(ours)) if expected == ours => {}
             (None, Err(_)) => {}
@@ -93,11 +107,18 @@ fn stops(source: &str) -> TemplateError {
 
 #[test]
 fn nesting_is_bounded() {
-    let deep = |open: &str, close: &str, n: usize| format!("{{{{ {}1{} }}}}", open.repeat(n), close.repeat(n));
-    for (open, close) in [("(", ")"), ("[", "]"), ("{1:", "}"), ("not ", ""), ("-", ""), ("a[", "]"), ("f(", ")")] {
+    let deep = |open: &str, close: &str, n: usize| {
+        format!("{{{{ {}1{} }}}}", open.repeat(n), close.repeat(n))
+    };
+    for (open, close) in
+        [("(", ")"), ("[", "]"), ("{1:", "}"), ("not ", ""), ("-", ""), ("a[", "]"), ("f(", ")")]
+    {
         for n in [900, 6_000] {
             let error = stops(&deep(open, close, n));
-            assert!(matches!(error, TemplateError::Syntax { .. } | TemplateError::Limit { .. }), "{open}: {error}");
+            assert!(
+                matches!(error, TemplateError::Syntax { .. } | TemplateError::Limit { .. }),
+                "{open}: {error}"
+            );
         }
     }
     for link in ["~1", "+1", " and 1", "|d", ".a", "[0]", " is defined", " if 1 else 1", "()"] {
@@ -108,20 +129,29 @@ fn nesting_is_bounded() {
     }
     stops(&format!("{{% set {}x = 1 %}}", "(".repeat(6_000)));
     stops(&["{% if 1 %}".repeat(6_000), "{% endif %}".repeat(6_000)].concat());
-    stops(&["{% for x in [1] %}".repeat(60), "{{ 1/0 }}".into(), "{% endfor %}".repeat(60)].concat());
+    stops(
+        &["{% for x in [1] %}".repeat(60), "{{ 1/0 }}".into(), "{% endfor %}".repeat(60)].concat(),
+    );
     stops(&["{% if 0 %}", &"{% elif 0 %}".repeat(6_000), "{% endif %}"].concat());
     stops("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}");
-    stops("{% macro m(n) %}{% if n %}{% for i in [1] %}{{ m(n) ~ '' }}{% endfor %}{% endif %}{% endmacro %}{{ m(1) }}");
+    stops(
+        "{% macro m(n) %}{% if n %}{% for i in [1] %}{{ m(n) ~ '' }}{% endfor %}{% endif %}{% endmacro %}{{ m(1) }}",
+    );
     stops("{% for x in [[1]] recursive %}{{ loop([x]) }}{% endfor %}");
-    stops("{% set n = namespace(x=[]) %}{% for i in range(100000) %}{% set n.x = [n.x] %}{% endfor %}");
-    stops("{% set n = namespace(x={}) %}{% for i in range(100000) %}{% set n.x = {'a': n.x} %}{% endfor %}");
+    stops(
+        "{% set n = namespace(x=[]) %}{% for i in range(100000) %}{% set n.x = [n.x] %}{% endfor %}",
+    );
+    stops(
+        "{% set n = namespace(x={}) %}{% for i in range(100000) %}{% set n.x = {'a': n.x} %}{% endfor %}",
+    );
 }
 
 #[test]
 fn time_and_memory_are_bounded() {
     const LOOP: &str = "{% for i in range(100000) %}{% for j in range(100000) %}";
     const END: &str = "{% endfor %}{% endfor %}";
-    let looped = |body: &str| format!("{{% set n = namespace(x='ab', l=[1], d={{}}) %}}{LOOP}{body}{END}");
+    let looped =
+        |body: &str| format!("{{% set n = namespace(x='ab', l=[1], d={{}}) %}}{LOOP}{body}{END}");
     let endless = [
         "",
         "x",
@@ -168,9 +198,14 @@ fn time_and_memory_are_bounded() {
     ] {
         stops(single);
     }
-    assert!(matches!(ChatTemplate::new(&"x".repeat(1 << 20), "", ""), Err(TemplateError::TooLong { .. })));
+    assert!(matches!(
+        ChatTemplate::new(&"x".repeat(1 << 20), "", ""),
+        Err(TemplateError::TooLong { .. })
+    ));
     assert!(matches!(stops(&looped("x")), TemplateError::Limit { .. }));
-    assert!(matches!(render("{{ raise_exception('no') }}"), Err(TemplateError::Refused(m)) if m == "no"));
+    assert!(
+        matches!(render("{{ raise_exception('no') }}"), Err(TemplateError::Refused(m)) if m == "no")
+    );
 }
 
 /// A file of metadata alone.
@@ -212,7 +247,10 @@ fn a_message_carries_its_tool_calls() {
     let source = "{% for m in messages %}{{ m.role }}:{{ m.tool_calls | default([]) | map(attribute='id') | join }}\
         {{ m.tool_call_id }}{{ m.name }};{% endfor %}";
     let template = ChatTemplate::new(source, "", "").unwrap();
-    let call = Message { tool_calls_json: Some(r#"[{"id": "c1"}]"#.into()), ..Message::new("assistant", "") };
+    let call = Message {
+        tool_calls_json: Some(r#"[{"id": "c1"}]"#.into()),
+        ..Message::new("assistant", "")
+    };
     let result = Message {
         tool_call_id: Some("c1".into()),
         name: Some("clock".into()),
@@ -233,7 +271,11 @@ fn fallbacks_need_an_instruct_marker() {
     assert!(named("Some Model 7B Base It", &chatml).is_none());
     assert!(named("Some Model 7B Instruct", &["<s>", "</s>"]).is_none());
     let expected = [
-        (&chatml[..], "chatml", "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi <|im_end|>\n<|im_start|>assistant\n"),
+        (
+            &chatml[..],
+            "chatml",
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi <|im_end|>\n<|im_start|>assistant\n",
+        ),
         (
             &["<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
             "llama3",

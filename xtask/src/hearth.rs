@@ -38,8 +38,8 @@ pub(crate) fn models() -> Result<Vec<Model>> {
 fn path_of(name: &str) -> Result<PathBuf> {
     let shown = output(&mut hearth(&["show", name, "--json"]))?;
     let shown: serde_json::Value = serde_json::from_str(&shown).context("`hearth show --json`")?;
-    let path = shown.get("path").and_then(serde_json::Value::as_str);
-    let path = PathBuf::from(path.context("`hearth show --json` names no path")?);
+    let path = shown.pointer("/files/0/path").and_then(serde_json::Value::as_str);
+    let path = PathBuf::from(path.context("`hearth show --json` names no file")?);
     if !path.is_file() {
         bail!("{name} should lie at {}, where there is no file", path.display());
     }

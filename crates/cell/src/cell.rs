@@ -1,4 +1,5 @@
-//! The parent's side of one sealed child: start it, send requests, route its events, notice its end.
+//! The parent's side of one sealed child: start it, send requests, route its events, notice its
+//! end.
 //!
 //! A keeper thread starts the child, reads its events and reaps it; it lives exactly as long as the
 //! child, because the kernel ends a child together with the *thread* that started it
@@ -22,9 +23,11 @@ use crate::death::{Death, Evidence, explain};
 use crate::error::CellError;
 use crate::frame::{self, FrameReader};
 use crate::isolation::{Isolation, SealReport};
+use crate::memory::oom_kills;
 use crate::wire::{Down, Start, Up};
 
-/// Arguments that make the program a sealed child: it calls [`crate::child::main`] when it sees them.
+/// Arguments that make the program a sealed child: it calls [`crate::child::main`] when it sees
+/// them.
 pub const ROLE: [&str; 2] = ["--hearth-role", "engine"];
 
 /// Most requests that wait in one child.
@@ -193,15 +196,6 @@ impl Cell {
     pub fn pid(&self) -> u32 {
         self.link.pid
     }
-
-    /// Most memory the child has held so far in bytes, where the system tells.
-    #[must_use]
-    pub fn peak_rss_bytes(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        kib.checked_mul(1024)
-    }
 }
 
 impl Drop for Cell {
@@ -361,7 +355,7 @@ fn launch(
 fn pump(stdout: ChildStdout, link: &Link, sealed: &SyncSender<SealReport>) -> Option<String> {
     let mut frames = FrameReader::<_, Up>::new(stdout);
     loop {
-        match frames.next() {
+        match frames.receive() {
             Ok(Some(Up::Sealed(report))) => {
                 // Only the first is waited for; a child gains nothing by a second.
                 let _ = sealed.try_send(report);
@@ -389,7 +383,8 @@ fn listen_to_stderr(stderr: ChildStderr) -> Option<JoinHandle<String>> {
         while pipe.by_ref().take(MAX_WORDS).read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
             let text = String::from_utf8_lossy(&line);
             let printable: String = text.trim().chars().filter(|c| !c.is_control()).collect();
-            if !printable.is_empty() {
+            let hint = printable.starts_with("note: ");
+            if !printable.is_empty() && !hint {
                 last = printable;
             }
             line.clear();
@@ -397,13 +392,6 @@ fn listen_to_stderr(stderr: ChildStderr) -> Option<JoinHandle<String>> {
         last
     };
     std::thread::Builder::new().name("cell-stderr".to_owned()).spawn(listen).ok()
-}
-
-/// Processes that the system has killed for memory since it started; 0 where it does not tell.
-fn oom_kills() -> u64 {
-    let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
-    let line = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

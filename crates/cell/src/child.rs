@@ -35,8 +35,8 @@ pub struct Requests(FrameReader<File, Down>);
 
 impl Requests {
     /// Waits for the next request; `None` when the parent is gone or sent damage.
-    pub fn next(&mut self) -> Option<Request> {
-        match self.0.next() {
+    pub fn receive(&mut self) -> Option<Request> {
+        match self.0.receive() {
             Ok(Some(Down::Request(request))) => Some(request),
             Ok(None) => None,
             Ok(Some(Down::Start(_))) => {
@@ -115,7 +115,7 @@ enum Refusal {
 fn enter() -> Result<Sealed, Refusal> {
     sys::ignore_interrupts();
     let mut requests = FrameReader::<_, Down>::new(File::from(sys::take_inherited(0)?));
-    let Some(Down::Start(start)) = requests.next()? else {
+    let Some(Down::Start(start)) = requests.receive()? else {
         return Err(Refusal::NoStart);
     };
     let Start { hello, require } = *start;

@@ -58,7 +58,8 @@ pub(crate) fn explain(evidence: &Evidence<'_>) -> Death {
                 .to_owned(),
         ),
         Some(SIGSEGV | SIGBUS) => plain(format!(
-            "the engine process crashed (signal {}){said}; was the model file changed while it was in use?",
+            "the engine process crashed (signal {}){said}; \
+             was the model file changed while it was in use?",
             signal_of(*status).unwrap_or_default()
         )),
         Some(number) => plain(format!("the engine process was ended by signal {number}{said}")),

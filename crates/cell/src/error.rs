@@ -32,9 +32,9 @@ pub enum CellError {
     /// The child is gone.
     #[error("{0}")]
     Died(Death),
-    /// What the child sent is no frame.
-    #[error("the engine process sent damaged data: {0}")]
-    Frame(#[from] FrameError),
+    /// A request that does not fit a frame.
+    #[error("the request cannot be sent to the engine: {0}; shorten the input")]
+    Request(#[from] FrameError),
     /// Too many requests wait in one child.
     #[error("{0} requests already wait for the engine; try again when some have ended")]
     Busy(usize),

@@ -1,9 +1,9 @@
 //! Frames on the pipe: `u32` little-endian length (at most 16 MiB), a version byte, one message.
 //!
 //! The length counts the version byte and the message, which is encoded by postcard. The decoder is
-//! a pure function over a slice, so that it can be fuzzed; [`FrameReader`] only feeds it. It holds no
-//! more than the bytes that arrived, and a decoded message takes at most some thirty times its frame
-//! (an empty string is one byte on the pipe and 24 in memory).
+//! a pure function over a slice, so that it can be fuzzed; [`FrameReader`] only feeds it. It holds
+//! no more than the bytes that arrived, and a decoded message takes at most some thirty times its
+//! frame (an empty string is one byte on the pipe and 24 in memory).
 //!
 //! Which messages there are stands in `wire.rs`.
 
@@ -46,8 +46,8 @@ pub enum FrameError {
     Io(#[from] io::Error),
 }
 
-/// Decodes the frame at the start of `bytes`: the message and the bytes it took, or `None` while the
-/// frame is incomplete.
+/// Decodes the frame at the start of `bytes`: the message and the bytes it took, or `None` while
+/// the frame is incomplete.
 ///
 /// # Errors
 /// A length out of range, another version, or bytes that are no message (also when some are left
@@ -126,7 +126,7 @@ impl<R: Read, T: DeserializeOwned> FrameReader<R, T> {
     /// # Errors
     /// As [`decode`], the pipe's own, or an end inside a frame. After an error the stream has no
     /// meaning any more.
-    pub fn next(&mut self) -> Result<Option<T>, FrameError> {
+    pub fn receive(&mut self) -> Result<Option<T>, FrameError> {
         loop {
             let rest = self.buffer.get(self.used..).unwrap_or_default();
             if let Some((message, taken)) = decode(rest)? {
@@ -196,9 +196,9 @@ mod tests {
             let bytes = messages.iter().flat_map(|m| encode(m).unwrap()).collect();
             let mut reader = FrameReader::<_, Message>::new(Pieces { bytes, sizes });
             for expected in &messages {
-                prop_assert_eq!(&reader.next().unwrap().unwrap(), expected);
+                prop_assert_eq!(&reader.receive().unwrap().unwrap(), expected);
             }
-            prop_assert!(reader.next().unwrap().is_none());
+            prop_assert!(reader.receive().unwrap().is_none());
         }
 
         #[test]
@@ -228,7 +228,7 @@ mod tests {
             let cut = cut.index(bytes.len());
             prop_assert!(decode::<Message>(&bytes[..cut]).unwrap().is_none());
             let mut reader = FrameReader::<_, Message>::new(&bytes[..cut]);
-            match reader.next() {
+            match reader.receive() {
                 Ok(None) => prop_assert_eq!(cut, 0),
                 Err(FrameError::Truncated(had)) => prop_assert_eq!(had, cut),
                 other => prop_assert!(false, "{other:?}"),

@@ -1,6 +1,7 @@
 //! One model, one living child: a dead child is replaced when the next request comes.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use hearth_engine::protocol::{Job, Stage};
 
@@ -23,8 +24,10 @@ impl Engine {
         options: SpawnOptions,
         progress: &mut dyn FnMut(Stage, u64, u64),
     ) -> Result<Self, CellError> {
+        let started = Instant::now();
         let cell = Cell::spawn(&options)?;
-        let load_ms = cell.wait_ready(progress)?;
+        cell.wait_ready(progress)?;
+        let load_ms = started.elapsed().as_secs_f64() * 1e3;
         Ok(Self { options, current: Mutex::new(Arc::new(cell)), load_ms })
     }
 
@@ -42,7 +45,7 @@ impl Engine {
         Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Milliseconds from the first seal to the loaded model.
+    /// Milliseconds from the start of the first child to its loaded model.
     #[must_use]
     pub fn load_ms(&self) -> f64 {
         self.load_ms

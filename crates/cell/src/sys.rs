@@ -1,7 +1,7 @@
 //! The crate's only unsafe code: the system calls of the seal that have no safe wrapper.
 //!
-//! All of it runs in the child, before or during sealing; `child.rs` and `seal/linux.rs` say in which
-//! order.
+//! All of it runs in the child, before or during sealing; `child.rs` and `seal/linux.rs` say in
+//! which order.
 #![allow(unsafe_code)]
 
 use std::io;

@@ -28,7 +28,8 @@ pub enum Down {
 pub enum Up {
     /// First frame: what the seal reached. Nothing of the model has been read yet.
     Sealed(SealReport),
-    /// System calls that the seal refused since the last report: a defect, as normal work makes none.
+    /// System calls that the seal refused since the last report: a defect, as normal work makes
+    /// none.
     Refused {
         /// Calls refused in all.
         calls: u64,

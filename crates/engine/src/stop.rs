@@ -3,8 +3,6 @@
 //! Both work on a stream: text that may become a stop string is held back until it is clear, and
 //! a loop is seen from its repeats alone. Token limits and cancelling are the session's.
 
-use std::collections::VecDeque;
-
 /// Watches a stream of text for the strings that end it.
 ///
 /// The output ends before the stop string that is complete first; of several that end together,
@@ -122,10 +120,11 @@ const LOOP_CYCLE: usize = 1024;
 /// Watches a stream of tokens for one cycle repeated exactly: at least 8 times over at least 256
 /// tokens, cycles of up to 1,024 tokens.
 ///
-/// To turn it off, do not push. A token costs at most 1,024 comparisons, under a microsecond.
+/// To turn it off, do not push. A token costs 1,024 comparisons, well under a microsecond.
 pub struct LoopDetector {
-    /// The last tokens, latest first.
-    latest: VecDeque<u32>,
+    /// The tokens, latest first, from `start` on; what lies before is room for those to come.
+    latest: Vec<u32>,
+    start: usize,
     /// For each cycle length, from 1: how many tokens in a row equal the one a cycle before.
     equal: Vec<u32>,
 }
@@ -141,27 +140,52 @@ pub struct Loop {
 
 impl Default for LoopDetector {
     fn default() -> Self {
-        Self { latest: VecDeque::with_capacity(LOOP_CYCLE + 1), equal: vec![0; LOOP_CYCLE] }
+        // No token has the largest number, so that nothing equals what was before the stream.
+        let room = 4 * LOOP_CYCLE;
+        let latest = vec![u32::MAX; room];
+        Self { latest, start: room - LOOP_CYCLE, equal: vec![0; LOOP_CYCLE] }
     }
 }
 
 impl LoopDetector {
     /// Takes in the next token; says whether the stream now ends in a loop.
     pub fn push(&mut self, token: u32) -> Option<Loop> {
-        let (front, back) = self.latest.as_slices();
-        for (equal, &earlier) in self.equal.iter_mut().zip(front.iter().chain(back)) {
-            *equal = if earlier == token { equal.saturating_add(1) } else { 0 };
+        let seen = self.start..self.start + LOOP_CYCLE;
+        let mut is_loop = false;
+        let earlier = &self.latest[seen.clone()];
+        for ((equal, &earlier), &needed) in self.equal.iter_mut().zip(earlier).zip(&NEEDED) {
+            // Wraps after four billion tokens of one loop.
+            *equal = if earlier == token { equal.wrapping_add(1) } else { 0 };
+            is_loop |= *equal >= needed;
         }
-        self.latest.push_front(token);
-        self.latest.truncate(LOOP_CYCLE);
-        let cycles = (1..).zip(&self.equal);
-        let mut spans = cycles.map(|(cycle, &equal)| (cycle, cycle + equal as usize));
-        let is_loop =
-            |&(cycle, span): &(usize, usize)| span >= LOOP_TOKENS && span / cycle >= LOOP_REPEATS;
-        let (cycle, span) = spans.find(is_loop)?;
+        if self.start == 0 {
+            self.start = self.latest.len() - LOOP_CYCLE;
+            self.latest.copy_within(seen, self.start);
+        }
+        self.start -= 1;
+        self.latest[self.start] = token;
+        if !is_loop {
+            return None;
+        }
+        let at = self.equal.iter().zip(&NEEDED).position(|(equal, needed)| equal >= needed)?;
+        let (cycle, span) = (at + 1, at + 1 + self.equal[at] as usize);
         Some(Loop { cycle, repeats: span / cycle })
     }
 }
+
+/// For each cycle length, from 1: tokens that must equal the one a cycle before. These are all
+/// tokens of the loop but its first cycle.
+const NEEDED: [u32; LOOP_CYCLE] = {
+    let mut needed = [0; LOOP_CYCLE];
+    let mut cycle = 1;
+    while cycle <= LOOP_CYCLE {
+        let repeats = LOOP_REPEATS * cycle;
+        let span = if repeats > LOOP_TOKENS { repeats } else { LOOP_TOKENS };
+        needed[cycle - 1] = (span - cycle) as u32;
+        cycle += 1;
+    }
+    needed
+};
 
 #[cfg(test)]
 mod tests {
@@ -253,15 +277,16 @@ mod tests {
             cycle in prop::collection::vec(0u32..4, 1..200),
             prefix in prop::collection::vec(4u32..9, 0..300),
         ) {
-            let shortest = (1..=cycle.len()).find(|&n| {
-                cycle.len() % n == 0 && cycle.iter().zip(cycle.iter().cycle().skip(n)).all(|(a, b)| a == b)
-            }).unwrap();
+            let fits = |n: &usize| {
+                let shifted = cycle.iter().cycle().skip(*n);
+                cycle.len() % n == 0 && cycle.iter().zip(shifted).all(|(a, b)| a == b)
+            };
+            let shortest = (1..=cycle.len()).find(fits).unwrap();
             let mut detector = LoopDetector::default();
             for (i, token) in prefix.into_iter().enumerate() {
-                // Random prefixes this long never loop by chance; distinct ones cannot.
-                prop_assert_eq!(detector.push(token + 10 * i as u32), None);
+                prop_assert_eq!(detector.push(token + 10 * i as u32), None, "no two are equal");
             }
-            let needed = LOOP_TOKENS.max(LOOP_REPEATS * shortest);
+            let needed = 256.max(8 * shortest);
             for (i, &token) in (1..=needed).zip(cycle.iter().cycle()) {
                 let found = detector.push(token);
                 let right = Loop { cycle: shortest, repeats: needed / shortest };

@@ -68,9 +68,12 @@ pub fn serve<H: Host>(
             contain(&last_panic, || host.handle(id, request.job, &mut out))
         };
         queue.finish();
-        if matches!(&result, Err(failure) if failure.kind == FailureKind::Internal)
-            && contain(&last_panic, || Ok(host.reset())).is_err()
-        {
+        let broken = matches!(&result, Err(f) if f.kind == FailureKind::Internal);
+        let mut reset = || {
+            host.reset();
+            Ok(())
+        };
+        if broken && contain(&last_panic, &mut reset).is_err() {
             return;
         }
         out(match result {
@@ -185,8 +188,8 @@ fn contain<T>(
     })
 }
 
-/// Replaces the panic hook by one that prints a single line, reads no file for a backtrace (the seal
-/// would kill the process for it), and keeps the line for [`contain`].
+/// Replaces the panic hook by one that prints a single line, reads no file for a backtrace (the
+/// seal would kill the process for it), and keeps the line for [`contain`].
 fn watch_panics() -> Arc<Mutex<String>> {
     let last = Arc::new(Mutex::new(String::new()));
     let kept = Arc::clone(&last);

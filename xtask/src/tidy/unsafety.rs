@@ -4,11 +4,12 @@
 use super::rust::words;
 use super::{Problem, Tree};
 
-/// Where it may stand.
-const HOMES: &[&str] = &["crates/kernels/", "crates/engine/src/gguf/map.rs"];
+/// Where it may stand. The escape tests make the raw system calls that the seal must stop.
+const HOMES: &[&str] =
+    &["crates/kernels/", "crates/engine/src/gguf/map.rs", "crates/cell/tests/sealed/"];
 
 /// A crate that may have one file with `unsafe`, whichever it is.
-const ONE_FILE: &str = "crates/cell/";
+const ONE_FILE: &str = "crates/cell/src/";
 
 pub(crate) fn check(tree: &Tree) -> Vec<Problem> {
     let mut problems = Vec::new();

@@ -1,7 +1,7 @@
 //! The layers of the seal on Linux, in the order in which they close.
 //!
-//! Each layer is tried on its own, and the report says which are in force; whether that is enough is
-//! decided by the caller. The call filter comes last, because it forbids what the others need.
+//! Each layer is tried on its own, and the report says which are in force; whether that is enough
+//! is decided by the caller. The call filter comes last, because it forbids what the others need.
 
 use std::io;
 

@@ -1,9 +1,9 @@
 //! The system calls: which are answered, which are refused and counted, which end the process.
 //!
 //! Three filters are stacked; where they disagree the kernel takes the hardest answer. One kills on
-//! [`ESCAPES`] and on harmful arguments, one answers [`ABSENT`] with `ENOSYS` so that libraries fall
-//! back, and one traps everything that is not in [`ALLOWED`]: the handler in `sys.rs` counts the call
-//! and returns `EPERM`. A foreign architecture's calls kill as well.
+//! [`ESCAPES`] and on harmful arguments, one answers [`ABSENT`] with `ENOSYS` so that libraries
+//! fall back, and one traps everything that is not in [`ALLOWED`]: the handler in `sys.rs` counts
+//! the call and returns `EPERM`. A foreign architecture's calls kill as well.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,8 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-/// Calls of normal work: memory, threads, time, and the descriptors that are already open.
+/// Calls of normal work: memory, threads, time, and the descriptors that are already open. Not even
+/// the metadata of files: those calls take paths (a file's length is found by seeking).
 pub const ALLOWED: &[c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_getres,
@@ -24,7 +25,6 @@ pub const ALLOWED: &[c_long] = &[
     libc::SYS_close,
     libc::SYS_exit,
     libc::SYS_exit_group,
-    libc::SYS_fstat,
     libc::SYS_futex,
     libc::SYS_get_robust_list,
     libc::SYS_getpid,
@@ -55,8 +55,8 @@ pub const ALLOWED: &[c_long] = &[
 ];
 
 /// Calls answered as if this kernel did not have them: glibc starts threads by `clone` then, whose
-/// flags a filter can read (those of `clone3` lie in memory), and the standard library uses `fstat`.
-pub const ABSENT: &[c_long] = &[libc::SYS_clone3, libc::SYS_statx];
+/// flags a filter can read (those of `clone3` lie in memory).
+pub const ABSENT: &[c_long] = &[libc::SYS_clone3];
 
 /// Ways out of the process: sockets, files, other programs and processes, kernel interfaces that
 /// carry calls past a filter. Normal work makes none of them, so one attempt ends the process.
@@ -140,7 +140,8 @@ pub const ESCAPES: &[c_long] = &[
     libc::SYS_userfaultfd,
 ];
 
-/// Compiles and installs the filters; they hold for every later thread. Also sets no-new-privileges.
+/// Compiles and installs the filters; they hold for every later thread. Also sets
+/// no-new-privileges.
 ///
 /// # Errors
 /// The kernel's, where it has no such filters.

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::hint::black_box;
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ pub(crate) fn serve(sealed: Sealed) {
         "bad model" => Err(refusal("this is no model")),
         _ => Ok(Fake { parts, stop: Arc::default() }),
     };
-    worker::serve(move || requests.next(), move |event| events.send(event), load);
+    worker::serve(move || requests.receive(), move |event| events.send(event), load);
 }
 
 struct Fake {
@@ -58,7 +59,7 @@ impl Host for Fake {
                 vec![]
             }
             ["panic"] => panic!("as asked"),
-            ["starve"] => vec![black_box(vec![1u8; isize::MAX as usize]).len() as u32],
+            ["starve"] => vec![black_box(vec![1u8; black_box(1 << 62)]).len() as u32],
             ["overflow"] => vec![endless(1)],
             _ => return Err(refusal("unknown command")),
         };
@@ -107,7 +108,7 @@ fn normal_work() -> Vec<u32> {
                     blocks.push(vec![n as u8; 40_000 * (round + n)]);
                 }
                 blocks.truncate(3);
-                let small: Vec<_> = (0..10_000).map(|i| Box::new(i)).collect();
+                let small: Vec<_> = (0..10_000).map(Box::new).collect();
                 std::thread::yield_now();
                 black_box(blocks.len() + small.len())
             };
@@ -123,8 +124,8 @@ fn normal_work() -> Vec<u32> {
     sums
 }
 
-fn read_part(part: &File) -> Vec<u32> {
-    let length = part.metadata().expect("length").len() as usize;
+fn read_part(mut part: &File) -> Vec<u32> {
+    let length = part.seek(SeekFrom::End(0)).expect("length") as usize;
     let mut bytes = vec![0; length];
     part.read_exact_at(&mut bytes, 0).expect("read");
     bytes.into_iter().map(u32::from).collect()

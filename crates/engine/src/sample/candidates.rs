@@ -46,8 +46,9 @@ impl Candidates {
         best.expect("at least one candidate is kept")
     }
 
-    /// Computes the probabilities from the logits.
-    pub(super) fn softmax(&mut self) {
+    /// Computes the probabilities from the logits. Returns the logarithm of the sum of
+    /// exponentials: a probability is the exponential of the logit less this.
+    pub(super) fn softmax(&mut self) -> f64 {
         let max = self.best().logit;
         let mut sum = 0.0;
         for candidate in &mut self.list {
@@ -57,32 +58,55 @@ impl Candidates {
         for candidate in &mut self.list {
             candidate.p = (f64::from(candidate.p) / sum) as f32;
         }
+        f64::from(max) + sum.ln()
     }
 
-    /// Keeps the first candidates in `order`, as few as make `enough` true of the sum of their
-    /// probabilities; all if the whole sum is not enough, and at least one.
+    /// Keeps the candidates of smallest `distance` (not negative; ties to the best candidate), as
+    /// few as make `enough` true of the sum of their probabilities; all if the whole sum is not
+    /// enough, and at least one.
     ///
-    /// Halves the stretch in which the last kept one lies until it is found: linear time.
+    /// Linear time: sums by coarse bins of the distance show the bin of the last one kept, and
+    /// halving finds it there.
     pub(super) fn keep_mass(
         &mut self,
-        order: impl Fn(&Candidate, &Candidate) -> Ordering,
+        distance: impl Fn(&Candidate) -> f32,
         enough: impl Fn(f64) -> bool,
     ) {
-        self.scratch.clone_from(&self.list);
-        let (mut stretch, mut sum_before) = (self.scratch.as_mut_slice(), 0.0);
+        /// Bins, and how many of them to a distance of one.
+        const BINS: (usize, f32) = (1024, 32.0);
+        let bin = |c: &Candidate| ((distance(c) * BINS.1) as usize).min(BINS.0 - 1);
+        let (mut sums, mut filled) = ([0.0; BINS.0], 0);
+        for candidate in &self.list {
+            let bin = bin(candidate);
+            sums[bin] += f64::from(candidate.p);
+            filled = filled.max(bin);
+        }
+        let (mut edge, mut before) = (0, 0.0);
+        while edge < filled && !enough(before + sums[edge]) {
+            before += sums[edge];
+            edge += 1;
+        }
+
+        let order = |a: &Candidate, b: &Candidate| {
+            descending(distance(b), distance(a)).then_with(|| a.rank(b))
+        };
+        self.scratch.clear();
+        self.scratch.extend(self.list.iter().filter(|c| bin(c) == edge));
+        let mut stretch = self.scratch.as_mut_slice();
         while stretch.len() > 1 {
             let half = stretch.len() / 2;
-            stretch.select_nth_unstable_by(half, &order);
+            stretch.select_nth_unstable_by(half, order);
             let (first, second) = stretch.split_at_mut(half);
-            let sum = sum_before + first.iter().map(|c| f64::from(c.p)).sum::<f64>();
+            let sum = before + first.iter().map(|c| f64::from(c.p)).sum::<f64>();
             if enough(sum) {
                 stretch = first;
             } else {
-                (stretch, sum_before) = (second, sum);
+                (stretch, before) = (second, sum);
             }
         }
-        let last = stretch[0];
-        self.list.retain(|candidate| order(candidate, &last).is_le());
+        if let [last] = stretch {
+            self.list.retain(|candidate| order(candidate, last).is_le());
+        }
     }
 }
 

@@ -23,7 +23,7 @@ struct Dry {
     breakers: HashMap<u32, Vec<Vec<u32>>>,
 }
 
-/// The sampler, unless it has no effect. `breakers` are sequences of tokens; empty ones are ignored.
+/// The sampler, unless it has no effect. `breakers` are token sequences; empty ones are ignored.
 pub(super) fn stage(s: &Sampling, breakers: Vec<Vec<u32>>, ctx: usize) -> Option<Box<dyn Adjust>> {
     let last_n = look_back(s.dry_penalty_last_n, ctx);
     if s.dry_multiplier == 0.0 || last_n == 0 {

@@ -2,18 +2,20 @@
 
 use super::SampleError;
 
-/// Largest of `logits` (minus infinity if empty), and whether all are below plus infinity, which no
-/// NaN is. Sixteen at a time, so that it becomes vector code.
+/// Largest of `logits` (minus infinity if empty), and whether none is NaN or plus infinity. Sixteen at a time, so that it becomes vector code.
 pub(super) fn largest(logits: &[f32]) -> (f32, bool) {
-    let (mut max, mut wrong) = ([f32::NEG_INFINITY; 16], [0u32; 16]);
+    let (mut max, mut nan) = ([f32::NEG_INFINITY; 16], [0u32; 16]);
     let (whole, rest) = logits.as_chunks::<16>();
-    for logits in whole.iter().map(<[f32; 16]>::as_slice).chain([rest]) {
-        for ((max, wrong), &x) in max.iter_mut().zip(&mut wrong).zip(logits) {
-            *max = if x > *max { x } else { *max };
-            *wrong |= u32::from(!(x < f32::INFINITY));
-        }
+    let mut take = |lane: usize, x: f32| {
+        max[lane] = if x > max[lane] { x } else { max[lane] };
+        nan[lane] |= u32::from(x.is_nan());
+    };
+    for logits in whole {
+        (0..16).for_each(|lane| take(lane, logits[lane]));
     }
-    (max.iter().copied().fold(f32::NEG_INFINITY, f32::max), wrong == [0; 16])
+    rest.iter().enumerate().for_each(|(lane, &x)| take(lane, x));
+    let max = max.into_iter().fold(f32::NEG_INFINITY, f32::max);
+    (max, nan == [0; 16] && max < f32::INFINITY)
 }
 
 /// The token with the highest logit, the first of several.

@@ -1,6 +1,6 @@
 //! Top-p (nucleus): the fewest best tokens whose probabilities reach p together.
 
-use super::candidates::{Candidate, Candidates};
+use super::candidates::Candidates;
 use super::{Narrow, Rng};
 use crate::protocol::Sampling;
 
@@ -17,7 +17,8 @@ pub(super) fn stage(s: &Sampling) -> Option<Box<dyn Narrow>> {
 impl Narrow for TopP {
     fn narrow(&self, kept: &mut Candidates, _rng: &mut Rng) {
         kept.softmax();
-        kept.keep_mass(Candidate::rank, |sum| sum as f32 >= self.0);
+        let best = kept.best().logit;
+        kept.keep_mass(|c| best - c.logit, |sum| sum as f32 >= self.0);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Locally typical sampling: the tokens whose surprise is nearest to the expected one, until their
 //! probabilities exceed p together.
 
-use super::candidates::{Candidate, Candidates, descending};
+use super::candidates::{Candidate, Candidates};
 use super::{Narrow, Rng};
 use crate::protocol::Sampling;
 
@@ -17,17 +17,11 @@ pub(super) fn stage(s: &Sampling) -> Option<Box<dyn Narrow>> {
 
 impl Narrow for Typical {
     fn narrow(&self, kept: &mut Candidates, _rng: &mut Rng) {
-        kept.softmax();
-        let surprise = |c: &Candidate| f64::from(-c.p.ln());
-        // A probability that rounds to zero adds nothing to the expectation.
-        let possible = kept.list.iter().filter(|c| c.p > 0.0);
-        let expected: f64 = possible.map(|c| f64::from(c.p) * surprise(c)).sum();
+        let log_sum = kept.softmax();
+        let surprise = |c: &Candidate| log_sum - f64::from(c.logit);
+        let expected: f64 = kept.list.iter().map(|c| f64::from(c.p) * surprise(c)).sum();
         let distance = |c: &Candidate| (surprise(c) - expected).abs() as f32;
-        // Nearest first; of two equally near the likelier one.
-        let order = |a: &Candidate, b: &Candidate| {
-            descending(distance(b), distance(a)).then_with(|| a.rank(b))
-        };
-        kept.keep_mass(order, |sum| sum as f32 > self.0);
+        kept.keep_mass(distance, |sum| sum as f32 > self.0);
     }
 }
 

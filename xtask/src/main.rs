@@ -10,6 +10,7 @@ mod conformance;
 mod date;
 mod deps;
 mod fetch;
+mod fuzz;
 mod hearth;
 mod oracle;
 mod record;
@@ -47,6 +48,8 @@ enum Command {
     Conformance(conformance::Args),
     /// Speed beside llama.cpp's.
     Bench(bench::Args),
+    /// Random and mutated input against every parser of foreign bytes.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Command::Synth(args) => synth::run(args),
         Command::Conformance(args) => conformance::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Fuzz(args) => fuzz::command(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,9 +10,11 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use hearth_engine::gguf::Gguf;
 use hearth_engine::gguf::write::{Body, Writer};
+
+use crate::record::{self, Row};
 
 mod blocks;
 mod mix;
@@ -64,7 +66,13 @@ pub(crate) fn run(args: Args) -> Result<()> {
     ensure!(gguf.tensors().len() == shape.tensors().len(), "a tensor is missing");
     let megabytes = gguf.file_bytes() as f64 / 1e6;
     println!("{}: {megabytes:.0} MB, {seconds:.1} s", out.display());
-    record(&args, gguf.file_bytes(), seconds)
+    let row = Row {
+        what: format!("{} {} seed {}", args.shape, args.mix, args.seed),
+        figure: format!("{} bytes; {seconds:.1} s", gguf.file_bytes()),
+        target: String::new(),
+        holds: true,
+    };
+    record::append("synth", "", &[row])
 }
 
 fn open(path: &Path) -> Result<Gguf> {
@@ -128,20 +136,6 @@ fn fill<W: std::io::Write>(
         }
     }
     Ok(())
-}
-
-/// Adds a line to the record of what was made, when, and how long it took.
-fn record(args: &Args, bytes: u64, seconds: f64) -> Result<()> {
-    let path = Path::new("bench/record/synth.csv");
-    if !Path::new("xtask").is_dir() {
-        bail!("run this in the repository's root, where bench/record is");
-    }
-    fs::create_dir_all("bench/record")?;
-    let header = "date,shape,type,seed,bytes,seconds\n";
-    let mut text = fs::read_to_string(path).unwrap_or_else(|_| header.to_owned());
-    let (date, shape, mix, seed) = (crate::date::today(), &args.shape, &args.mix, args.seed);
-    text += &format!("{date},{shape},{mix},{seed},{bytes},{seconds:.1}\n");
-    fs::write(path, text).context("cannot write bench/record/synth.csv")
 }
 
 #[cfg(test)]

@@ -3,13 +3,15 @@
 use crate::commands::pull;
 use crate::config::{Env, Settings};
 use crate::options::Global;
-use crate::terminal;
+use crate::terminal::Terminal;
 use hearth_hub::{Catalogue, HubError, Ledger, OpenModel, Store, Target, open_path, resolve};
 
 /// The context of one run of `hearth`.
 pub(crate) struct App {
     /// Settings with their origins.
     pub(crate) settings: Settings,
+    /// What the terminal can show.
+    pub(crate) terminal: Terminal,
     /// No progress and no notes.
     pub(crate) quiet: bool,
     /// The models that can be pulled by name.
@@ -21,8 +23,8 @@ impl App {
     pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
         let env = Env::read();
         let settings = Settings::load(&global, &env)?;
-        terminal::init(settings.color, env.plain);
-        Ok(Self { settings, quiet: global.quiet, catalogue: Catalogue::builtin() })
+        let terminal = Terminal::new(settings.color, env.plain);
+        Ok(Self { settings, terminal, quiet: global.quiet, catalogue: Catalogue::builtin() })
     }
 
     /// A line for the person at the terminal, on stderr; silent with `--quiet`.

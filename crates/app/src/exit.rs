@@ -1,6 +1,6 @@
 //! Exit codes: the one list, how an error gets its code, and how an error is shown.
 
-use crate::terminal;
+use crate::terminal::Terminal;
 use hearth_hub::HubError;
 use std::fmt;
 use std::process::ExitCode;
@@ -113,11 +113,11 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// Prints an error with its causes on stderr and gives its exit code.
-pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+pub(crate) fn report(error: &anyhow::Error, terminal: Terminal) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::from(Code::Failed as u8);
     }
-    eprintln!("{} {error:#}", terminal::error_word());
+    eprintln!("{} {error:#}", terminal.error_word());
     ExitCode::from(code_of(error) as u8)
 }
 

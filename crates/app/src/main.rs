@@ -1,4 +1,5 @@
-//! The `hearth` command: reads the options, builds the [`context::App`] and hands over to one command.
+//! The `hearth` command: reads the options, builds the [`context::App`] and hands over to one
+//! command.
 //!
 //! Commands live in `commands/`, one file each; options shared by all of them in `options.rs`;
 //! settings and where they come from in `config/`; exit codes in `exit.rs`.
@@ -13,15 +14,19 @@ mod terminal;
 
 use clap::Parser;
 use std::process::ExitCode;
+use terminal::Terminal;
 
 fn main() -> ExitCode {
     let options = match options::Options::try_parse() {
         Ok(options) => options,
         Err(error) => return exit::usage(&error),
     };
-    let command = options.command;
-    match context::App::new(options.global).and_then(|app| command.run(&app)) {
+    let app = match context::App::new(options.global) {
+        Ok(app) => app,
+        Err(error) => return exit::report(&error, Terminal::default()),
+    };
+    match options.command.run(&app) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => exit::report(&error),
+        Err(error) => exit::report(&error, app.terminal),
     }
 }

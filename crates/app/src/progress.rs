@@ -36,6 +36,9 @@ impl Meter {
             self.clear();
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
             bar.set_style(style(unit));
+            // Work that was done earlier counts for the length of the bar and not for its rate.
+            bar.set_position(done);
+            bar.reset_eta();
             bar.set_message(label.to_owned());
             self.current = Some((label.to_owned(), bar));
         }

@@ -1,11 +1,9 @@
 //! What the terminal can show: colour and progress only where a person looks.
 //!
-//! The decision is made once by [`init`]; everything else asks. Answers go to stdout without any
-//! decoration; notes, progress and errors go to stderr.
+//! Answers go to stdout without any decoration; notes, progress and errors go to stderr.
 
 use clap::ValueEnum;
 use std::io::IsTerminal;
-use std::sync::OnceLock;
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -38,28 +36,28 @@ impl std::str::FromStr for ColorWhen {
     }
 }
 
-/// Set once at start, before any thread: may stderr be coloured. Errors found before that are plain.
-static COLOR_STDERR: OnceLock<bool> = OnceLock::new();
-
-/// Decides about colour. `plain` is true where the environment asks for no decoration.
-pub(crate) fn init(when: ColorWhen, plain: bool) {
-    let color = match when {
-        ColorWhen::Always => true,
-        ColorWhen::Never => false,
-        ColorWhen::Auto => !plain && std::io::stderr().is_terminal(),
-    };
-    // A second call would be a defect, but not one worth dying for.
-    let _ = COLOR_STDERR.set(color);
+/// What this terminal gets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terminal {
+    /// May stderr carry colour?
+    pub(crate) color: bool,
 }
 
-/// May stderr carry colour?
-pub(crate) fn stderr_color() -> bool {
-    COLOR_STDERR.get().copied().unwrap_or(false)
-}
+impl Terminal {
+    /// Decides about colour. `plain` is true where the environment asks for no decoration.
+    pub(crate) fn new(when: ColorWhen, plain: bool) -> Self {
+        let color = match when {
+            ColorWhen::Always => true,
+            ColorWhen::Never => false,
+            ColorWhen::Auto => !plain && std::io::stderr().is_terminal(),
+        };
+        Self { color }
+    }
 
-/// The word before an error.
-pub(crate) fn error_word() -> &'static str {
-    if stderr_color() { "\x1b[1;31merror:\x1b[0m" } else { "error:" }
+    /// The word before an error.
+    pub(crate) fn error_word(self) -> &'static str {
+        if self.color { "\x1b[1;31merror:\x1b[0m" } else { "error:" }
+    }
 }
 
 /// A text from outside (a file's name, a model's metadata) without control characters, which could

@@ -1,9 +1,29 @@
 //! From the bytes of a model to a stream of tokens: no network, no async, no API dialect.
+//!
+//! Bottom up: `gguf` reads a file, `tokenizer` and `template` turn text into ids, `arch` and
+//! `weights` make it a [`model::Model`], `block` is the mathematics, `session` one sequence,
+//! `sample` and `grammar` choose tokens, `generate` ties them together, `worker` answers requests
+//! of [`protocol`] over a pipe. `reference` is the slow twin of `block`, the oracle in tests.
 
+pub mod arch;
+pub mod bench;
+pub mod block;
+pub mod describe;
+pub mod error;
+pub mod generate;
 pub mod gguf;
+pub mod grammar;
+pub mod host;
+pub mod kv;
+pub mod model;
+pub mod perplexity;
 pub mod protocol;
+pub mod reference;
+pub mod rope;
 pub mod sample;
+pub mod session;
 pub mod stop;
 pub mod template;
 pub mod tokenizer;
+pub mod weights;
 pub mod worker;

@@ -147,6 +147,25 @@ pub struct Message {
     pub role: String,
     /// Its text.
     pub content: String,
+    /// Name of the speaker, or of the tool that answers.
+    pub name: Option<String>,
+    /// The tool calls of an assistant's message, as a JSON array.
+    pub tool_calls_json: Option<String>,
+    /// Which tool call a `tool` message answers.
+    pub tool_call_id: Option<String>,
+}
+
+impl Message {
+    /// A message of text alone.
+    pub fn new(role: &str, content: &str) -> Self {
+        Self {
+            role: role.to_owned(),
+            content: content.to_owned(),
+            name: None,
+            tool_calls_json: None,
+            tool_call_id: None,
+        }
+    }
 }
 
 /// What the output must match.

@@ -25,7 +25,8 @@ pub enum ErrorKind {
 pub enum HubError {
     /// A word is not a model name.
     #[error(
-        "`{found}` is not a model name: {why}; expected letters, digits, `.`, `_` or `-`, as in `smollm2:135m`"
+        "`{found}` is not a model name: {why}; expected letters, digits, `.`, `_` or `-`, \
+         as in `smollm2:135m`"
     )]
     Name {
         /// The word, escaped.
@@ -53,7 +54,8 @@ pub enum HubError {
     },
     /// The name is taken by another model.
     #[error(
-        "the name `{name}` is taken by {holder}; choose another with --name, or `hearth rm` that one first"
+        "the name `{name}` is taken by {holder}; choose another with --name, or \
+         `hearth rm` that one first"
     )]
     NameTaken {
         /// The name.
@@ -91,7 +93,8 @@ pub enum HubError {
     },
     /// The disk has too little space.
     #[error(
-        "{path} has {free} free, and {needed} are needed; free some space or choose another folder with --store"
+        "{path} has {free} free, and {needed} are needed; free some space or choose \
+         another folder with --store"
     )]
     NoSpace {
         /// The folder.

@@ -13,8 +13,9 @@ const WORD_CAP: usize = 64;
 /// Longest file name, in characters.
 const FILE_CAP: usize = 200;
 
-/// A model's name, `family` or `family:tag`: lower-case letters, digits, `.`, `_` and `-`, each part
-/// starting with a letter or digit. Upper case is lowered, so that names never differ by case only.
+/// A model's name, `family` or `family:tag`: lower-case letters, digits, `.`, `_` and `-`, each
+/// part starting with a letter or digit. Upper case is lowered, so that names never differ by case
+/// only.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ModelName(String);

@@ -59,7 +59,14 @@ fn not_found(name: &ModelName, store: &Store, catalogue: &Catalogue) -> HubError
         .map(|manifest| manifest.facts.name.as_str())
         .chain(catalogue.entries.iter().map(|entry| entry.name.as_str()))
         .collect();
-    let hint = match suggest::nearest(name.as_str(), names) {
+    // A word without a tag is compared with the families too.
+    let family = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
+    let families: Vec<String> = names.iter().map(|name| family(name)).collect();
+    let near = suggest::nearest(name.as_str(), names.iter().copied()).or_else(|| {
+        let near = suggest::nearest(name.as_str(), families.iter().map(String::as_str))?;
+        names.iter().copied().find(|name| family(name) == near)
+    });
+    let hint = match near {
         Some(near) => format!(" (did you mean `{near}`?)"),
         None => String::new(),
     };
@@ -81,6 +88,8 @@ mod tests {
         assert!(matches!(find("./smollm2"), Ok(Target::File(_))));
         assert!(matches!(find("x.GGUF"), Ok(Target::File(_))));
         let error = find("smolm2:135m").unwrap_err().to_string();
+        assert!(error.contains("did you mean `smollm2:135m`?"), "{error}");
+        let error = find("smolm2").unwrap_err().to_string();
         assert!(error.contains("did you mean `smollm2:135m`?"), "{error}");
         assert!(matches!(find("a:b:c"), Err(HubError::Name { .. })));
         assert!(!folder.path().join("models").exists(), "looking makes nothing");

@@ -6,12 +6,15 @@
 
 #![allow(unsafe_code)]
 
+pub mod attention;
 pub mod bytes;
 pub mod cpu;
 mod disjoint;
+mod element;
 mod isa;
 pub mod matmul;
 pub mod mem;
+pub mod ops;
 pub mod pool;
 pub mod quant;
 pub mod rows;

@@ -63,6 +63,7 @@ thread_local! {
 pub struct Pool {
     shared: Arc<Shared>,
     dispatch: Mutex<()>,
+    scratch: Mutex<Vec<f32>>,
     workers: Vec<JoinHandle<()>>,
     cpu: Cpu,
 }
@@ -94,7 +95,8 @@ impl Pool {
                 std::thread::Builder::new().name(name).spawn(move || shared.work(index)).ok()
             })
             .collect();
-        Self { shared, dispatch: Mutex::new(()), workers, cpu }
+        let (dispatch, scratch) = (Mutex::new(()), Mutex::new(Vec::new()));
+        Self { shared, dispatch, scratch, workers, cpu }
     }
 
     /// Threads, the caller counted.
@@ -116,6 +118,11 @@ impl Pool {
     /// Whether the stop flag is set.
     pub fn stopped(&self) -> bool {
         self.shared.stop.load(Ordering::Relaxed)
+    }
+
+    /// Memory between the dispatches of one operation, kept from call to call; contents are stale.
+    pub(crate) fn scratch(&self) -> MutexGuard<'_, Vec<f32>> {
+        lock(&self.scratch)
     }
 
     /// Calls `run(unit, worker)` once for each unit in `0..units`, `worker < threads()`, unless the

@@ -12,7 +12,12 @@ const UNIT_ELEMENTS: usize = 4096;
 ///
 /// # Panics
 /// If `data` is not made of whole rows.
-pub fn for_rows(pool: &Pool, data: &mut [f32], cols: usize, run: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+pub fn for_rows(
+    pool: &Pool,
+    data: &mut [f32],
+    cols: usize,
+    run: &(dyn Fn(usize, &mut [f32]) + Sync),
+) {
     assert!(cols > 0 && data.len() % cols == 0, "{} is not made of rows of {cols}", data.len());
     let rows = data.len() / cols;
     let per_unit = (UNIT_ELEMENTS / cols).max(1);

@@ -14,6 +14,7 @@ mod instruction_sets;
 mod json;
 mod leftovers;
 mod outside;
+mod outward;
 mod registry;
 mod rust;
 mod spaces;
@@ -49,6 +50,7 @@ const RULES: &[(&str, Rule)] = &[
     ("json", json::check),
     ("leftovers", leftovers::check),
     ("outside", outside::check),
+    ("outward", outward::check),
     ("registry", registry::check),
     ("spaces", spaces::check),
     ("testdata", testdata::check),

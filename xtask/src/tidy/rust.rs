@@ -51,6 +51,17 @@ impl Rust {
         self.code.iter().enumerate().map(|(index, line)| (index, line.as_str()))
     }
 
+    /// Names of modules in other files that are compiled for tests only.
+    pub(crate) fn test_modules(&self) -> impl Iterator<Item = &str> {
+        let pairs = self.code.windows(2).filter(|pair| pair[0].trim() == "#[cfg(test)]");
+        pairs.filter_map(|pair| pair[1].trim().strip_prefix("mod ")?.strip_suffix(';'))
+    }
+
+    /// Marks the whole file as test code.
+    pub(crate) fn mark_as_test(&mut self) {
+        self.test.fill(true);
+    }
+
     /// Whether this line is test code.
     pub(crate) fn is_test(&self, line: usize) -> bool {
         self.test.get(line).copied().unwrap_or(false)
@@ -67,11 +78,10 @@ fn mask(text: &str) -> (String, Vec<(usize, String)>) {
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len());
     let mut strings = Vec::new();
-    let mut at = 0;
+    let (mut at, mut line) = (0, 0);
     while at < chars.len() {
         let rest = &chars[at..];
         let (length, string) = token(rest, out.chars().next_back());
-        let line = out.matches('\n').count();
         match string {
             Some(inside) => {
                 strings.push((line, rest[inside.clone()].iter().collect()));
@@ -82,6 +92,7 @@ fn mask(text: &str) -> (String, Vec<(usize, String)>) {
             None if length > 1 => blank(&rest[..length], &mut out),
             None => out.push(rest[0]),
         }
+        line += rest[..length].iter().filter(|&&c| c == '\n').count();
         at += length;
     }
     (out, strings)

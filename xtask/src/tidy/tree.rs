@@ -32,14 +32,30 @@ impl Tree {
         let mut files = Vec::new();
         walk(root, root, &mut files)?;
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        Ok(Self { files })
+        let mut tree = Self { files };
+        tree.mark_test_modules();
+        Ok(tree)
     }
 
     /// A tree made of these paths and texts, for tests of the rules.
     #[cfg(test)]
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let files = files.iter().map(|(path, text)| File::new(path, text.as_bytes())).collect();
-        Self { files }
+        let mut tree = Self { files };
+        tree.mark_test_modules();
+        tree
+    }
+
+    /// Files that a parent declares as `#[cfg(test)] mod NAME;` are tests, whatever their name.
+    fn mark_test_modules(&mut self) {
+        let mut tests = Vec::new();
+        for (file, rust) in self.rust() {
+            let folder = folder_of_modules(&file.path);
+            tests.extend(rust.test_modules().map(|name| format!("{folder}/{name}.rs")));
+        }
+        for file in self.files.iter_mut().filter(|file| tests.contains(&file.path)) {
+            file.rust.iter_mut().for_each(Rust::mark_as_test);
+        }
     }
 
     /// The `.rs` files with their scanned source.
@@ -61,6 +77,15 @@ impl File {
         };
         let rust = path.ends_with(".rs").then(|| Rust::scan(&text, is_test_file(path)));
         Self { path: path.to_owned(), bytes: bytes.len() as u64, text, rust }
+    }
+}
+
+/// Where the modules declared in a file lie: beside `lib.rs`, `main.rs` and `mod.rs`, else below.
+fn folder_of_modules(path: &str) -> &str {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    match name {
+        "lib.rs" | "main.rs" | "mod.rs" => folder,
+        _ => path.trim_end_matches(".rs"),
     }
 }
 
@@ -86,4 +111,20 @@ fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_a_parent_declares_for_tests_is_one() {
+        let tree = Tree::of(&[
+            ("a/src/x/mod.rs", "#[cfg(test)]\nmod vectors;\nmod other;\n"),
+            ("a/src/x/vectors.rs", "fn f() {}\n"),
+            ("a/src/x/other.rs", "fn f() {}\n"),
+        ]);
+        let tests: Vec<bool> = tree.rust().map(|(_, rust)| rust.is_test(0)).collect();
+        assert_eq!(tests, [true, true, false]);
+    }
 }

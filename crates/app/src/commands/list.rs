@@ -68,12 +68,21 @@ fn stored_row(manifest: &Manifest) -> [String; 7] {
         known(&facts.quant),
         if manifest.verified { "verified" } else { "recorded" }.into(),
         licence,
-        if manifest.in_place() {
+        shortened(if manifest.in_place() {
             format!("in place: {}", manifest.source)
         } else {
             manifest.source.clone()
-        },
+        }),
     ]
+}
+
+/// The whole text is for `show` and `--json`.
+fn shortened(text: String) -> String {
+    const WIDTH: usize = 60;
+    match text.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
 }
 
 fn available_row(entry: &Entry) -> [String; 7] {

@@ -100,7 +100,7 @@ pub(crate) fn json_of(manifest: &Manifest, store: &Store) -> Value {
     })
 }
 
-/// A model that can be pulled, as `--json` prints it. `verified` says whether its checksum is known.
+/// A model that can be pulled, as `--json` prints it; `verified` where its checksum is known.
 pub(crate) fn json_of_entry(entry: &Entry) -> Value {
     let files: Vec<Value> = entry
         .packages

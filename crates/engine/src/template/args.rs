@@ -15,10 +15,17 @@ pub(super) struct Args {
 
 impl Args {
     /// One value per parameter name; too many, unknown or doubled arguments are a fault.
-    pub(super) fn bind<const N: usize>(self, callee: &str, names: [&str; N]) -> Outcome<[Option<Value>; N]> {
+    pub(super) fn bind<const N: usize>(
+        self,
+        callee: &str,
+        names: [&str; N],
+    ) -> Outcome<[Option<Value>; N]> {
         let mut bound = [const { None }; N];
         if self.pos.len() > N {
-            return refuse(format!("{callee} takes at most {N} arguments, {} given", self.pos.len()));
+            return refuse(format!(
+                "{callee} takes at most {N} arguments, {} given",
+                self.pos.len()
+            ));
         }
         for (slot, value) in bound.iter_mut().zip(self.pos) {
             *slot = Some(value);

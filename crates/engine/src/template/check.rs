@@ -55,7 +55,11 @@ struct Tag {
 }
 
 impl Scan {
-    fn run(mut self, source: &str, syntax: &SyntaxConfig) -> Result<Vec<(usize, usize, &'static str)>, TemplateError> {
+    fn run(
+        mut self,
+        source: &str,
+        syntax: &SyntaxConfig,
+    ) -> Result<Vec<(usize, usize, &'static str)>, TemplateError> {
         let mut tag = Tag::default();
         let mut in_block = false;
         for token in tokenize(source, false, syntax.clone()) {
@@ -78,7 +82,11 @@ impl Scan {
                             _ => None,
                         };
                         if let Some(new) = new {
-                            self.marks.push((span.start_offset as usize, span.end_offset as usize, new));
+                            self.marks.push((
+                                span.start_offset as usize,
+                                span.end_offset as usize,
+                                new,
+                            ));
                         }
                     }
                     self.count(other, &mut tag)?;

@@ -4,10 +4,21 @@
 
 use super::meter::{Outcome, refuse};
 
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] =
+    ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-    "November", "December",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 ];
 
 /// A calendar day.
@@ -38,7 +49,8 @@ impl Date {
     pub(super) fn parse(text: &str) -> Option<Date> {
         let mut parts = text.split('-');
         let mut part = |digits: usize| {
-            let part = parts.next().filter(|p| p.len() == digits && p.bytes().all(|b| b.is_ascii_digit()));
+            let part =
+                parts.next().filter(|p| p.len() == digits && p.bytes().all(|b| b.is_ascii_digit()));
             part?.parse::<usize>().ok()
         };
         let (year, month, day) = (part(4)? as i64, part(2)?, part(2)?);

@@ -125,7 +125,8 @@ impl<'a> Run<'a> {
 
     /// A name's value: scopes, variables, then the global functions.
     pub(super) fn lookup(&self, name: &'a str, scope: &Scope<'a>) -> Value {
-        const FUNCTIONS: [&str; 5] = ["dict", "namespace", "raise_exception", "range", "strftime_now"];
+        const FUNCTIONS: [&str; 5] =
+            ["dict", "namespace", "raise_exception", "range", "strftime_now"];
         if let Some(value) = scope.get(name) {
             return value;
         }
@@ -138,7 +139,12 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn block(&self, body: &'a [Stmt<'a>], scope: &Rc<Scope<'a>>, out: &mut String) -> Outcome<Flow> {
+    fn block(
+        &self,
+        body: &'a [Stmt<'a>],
+        scope: &Rc<Scope<'a>>,
+        out: &mut String,
+    ) -> Outcome<Flow> {
         self.meter.nested(|| {
             for stmt in body {
                 let flow = self.statement(stmt, scope, out)?;
@@ -162,7 +168,12 @@ impl<'a> Run<'a> {
         self.line.set(usize::from(span.start_line));
     }
 
-    fn statement(&self, stmt: &'a Stmt<'a>, scope: &Rc<Scope<'a>>, out: &mut String) -> Outcome<Flow> {
+    fn statement(
+        &self,
+        stmt: &'a Stmt<'a>,
+        scope: &Rc<Scope<'a>>,
+        out: &mut String,
+    ) -> Outcome<Flow> {
         self.meter.step()?;
         match stmt {
             Stmt::EmitRaw(raw) => self.write(raw.raw, out)?,
@@ -179,7 +190,11 @@ impl<'a> Run<'a> {
             }
             Stmt::IfCond(cond) => {
                 self.at(cond.span());
-                let body = if self.eval(&cond.expr, scope)?.truth() { &cond.true_body } else { &cond.false_body };
+                let body = if self.eval(&cond.expr, scope)?.truth() {
+                    &cond.true_body
+                } else {
+                    &cond.false_body
+                };
                 return self.block(body, scope, out);
             }
             Stmt::ForLoop(node) => {
@@ -240,14 +255,20 @@ impl<'a> Run<'a> {
         scope: &Rc<Scope<'a>>,
     ) -> Outcome<Value> {
         self.meter.alloc(256)?;
-        let source = self.source.get(span.start_offset as usize..span.end_offset as usize).unwrap_or("");
+        let source =
+            self.source.get(span.start_offset as usize..span.end_offset as usize).unwrap_or("");
         let mut macros = self.macros.borrow_mut();
         macros.push(Rc::new(MacroDef { decl, scope: scope.clone(), source }));
         Ok(Value::Macro(macros.len() - 1))
     }
 
     /// Applies the filter chain of a block to its text.
-    fn filtered(&self, filter: &'a Expr<'a>, value: Value, scope: &Rc<Scope<'a>>) -> Outcome<Value> {
+    fn filtered(
+        &self,
+        filter: &'a Expr<'a>,
+        value: Value,
+        scope: &Rc<Scope<'a>>,
+    ) -> Outcome<Value> {
         let Expr::Filter(filter) = filter else { return refuse("a block needs a filter") };
         let value = match &filter.expr {
             Some(inner) => self.meter.nested(|| self.filtered(inner, value, scope))?,

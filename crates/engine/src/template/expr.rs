@@ -47,7 +47,11 @@ impl<'a> Run<'a> {
         if let Ok(b) = bool::try_from(literal.clone()) {
             return Ok(Value::Bool(b));
         }
-        match (literal.is_integer(), i128::try_from(literal.clone()), f64::try_from(literal.clone())) {
+        match (
+            literal.is_integer(),
+            i128::try_from(literal.clone()),
+            f64::try_from(literal.clone()),
+        ) {
             (true, Ok(i), _) => Ok(Value::Int(i)),
             (_, _, Ok(f)) => Ok(Value::Float(f)),
             _ => refuse(format!("the constant {literal} is out of range")),
@@ -67,7 +71,8 @@ impl<'a> Run<'a> {
                     None => Ok(Value::None),
                 };
                 let value = self.eval(&node.expr, scope)?;
-                let (start, stop, step) = (bound(&node.start)?, bound(&node.stop)?, bound(&node.step)?);
+                let (start, stop, step) =
+                    (bound(&node.start)?, bound(&node.stop)?, bound(&node.step)?);
                 slice(&value, [&start, &stop, &step], self.meter)
             }
             Expr::UnaryOp(unary) => {
@@ -89,11 +94,13 @@ impl<'a> Run<'a> {
                 }
                 Ok(Value::Bool(true))
             }
-            Expr::IfExpr(cond) => match (self.eval(&cond.test_expr, scope)?.truth(), &cond.false_expr) {
-                (true, _) => self.marked(&cond.true_expr, scope),
-                (false, Some(other)) => self.marked(other, scope),
-                (false, None) => Ok(Value::Undefined("the else of an if".into())),
-            },
+            Expr::IfExpr(cond) => {
+                match (self.eval(&cond.test_expr, scope)?.truth(), &cond.false_expr) {
+                    (true, _) => self.marked(&cond.true_expr, scope),
+                    (false, Some(other)) => self.marked(other, scope),
+                    (false, None) => Ok(Value::Undefined("the else of an if".into())),
+                }
+            }
             Expr::Filter(filter) => {
                 let Some(inner) = &filter.expr else { return refuse("a filter needs a value") };
                 let value = self.eval(inner, scope)?;
@@ -110,7 +117,9 @@ impl<'a> Run<'a> {
                 self.call(callee, args)
             }
             Expr::List(list) => Value::list(self.meter, self.all(&list.items, scope)?),
-            Expr::Tuple(tuple) => Value::seq(self.meter, SeqKind::Tuple, self.all(&tuple.items, scope)?),
+            Expr::Tuple(tuple) => {
+                Value::seq(self.meter, SeqKind::Tuple, self.all(&tuple.items, scope)?)
+            }
             Expr::Map(map) => {
                 let keys = self.all(&map.keys, scope)?;
                 let entries = keys.into_iter().zip(self.all(&map.values, scope)?).collect();
@@ -182,7 +191,9 @@ impl<'a> Run<'a> {
         for node in nodes {
             match node {
                 CallArg::Pos(expr) => args.pos.push(self.eval(expr, scope)?),
-                CallArg::Kwarg(name, expr) => args.kw.push(((*name).into(), self.eval(expr, scope)?)),
+                CallArg::Kwarg(name, expr) => {
+                    args.kw.push(((*name).into(), self.eval(expr, scope)?))
+                }
                 CallArg::PosSplat(expr) => {
                     let items = self.eval(expr, scope)?.iterate(self.meter)?;
                     self.meter.alloc(items.items.len() * size_of::<Value>())?;
@@ -195,7 +206,9 @@ impl<'a> Run<'a> {
                             args.kw.push((string("**", Some(key))?, value.clone()));
                         }
                     }
-                    other => return refuse(format!("** needs a mapping, not {}", described(&other))),
+                    other => {
+                        return refuse(format!("** needs a mapping, not {}", described(&other)));
+                    }
                 },
             }
         }
@@ -224,7 +237,9 @@ impl<'a> Run<'a> {
         let mut pos = args.pos.into_iter();
         let mut kw = args.kw;
         for (i, parameter) in decl.args.iter().enumerate() {
-            let Expr::Var(parameter) = parameter else { return refuse("a macro parameter is no name") };
+            let Expr::Var(parameter) = parameter else {
+                return refuse("a macro parameter is no name");
+            };
             let name = parameter.id;
             let named = kw.iter().position(|(key, _)| &**key == name).map(|at| kw.remove(at).1);
             let value = match (pos.next(), named) {
@@ -259,7 +274,10 @@ impl<'a> Run<'a> {
         if called.source.contains("varargs") {
             scope.set("varargs", Value::seq(self.meter, SeqKind::Tuple, pos)?);
         } else if !pos.is_empty() {
-            return refuse(format!("macro {name} takes at most {} arguments", called.decl.args.len()));
+            return refuse(format!(
+                "macro {name} takes at most {} arguments",
+                called.decl.args.len()
+            ));
         }
         if called.source.contains("kwargs") {
             let entries = kw.into_iter().map(|(key, value)| (Value::Str(key), value)).collect();
@@ -292,7 +310,12 @@ impl<'a> Run<'a> {
                 for value in &args.pos {
                     match value {
                         Value::Dict(dict) => entries.extend(dict.entries.iter().cloned()),
-                        other => return refuse(format!("{name} needs a mapping, not {}", described(other))),
+                        other => {
+                            return refuse(format!(
+                                "{name} needs a mapping, not {}",
+                                described(other)
+                            ));
+                        }
                     }
                 }
                 entries.extend(args.kw.into_iter().map(|(key, value)| (Value::Str(key), value)));
@@ -327,10 +350,13 @@ impl<'a> Run<'a> {
         let span = if step > 0 { stop.saturating_sub(start) } else { start.saturating_sub(stop) };
         let size = span.max(0).saturating_add(step.saturating_abs() - 1) / step.saturating_abs();
         if size > MAX_RANGE {
-            return refuse(format!("a range of {size} numbers is too long; at most {MAX_RANGE} are allowed"));
+            return refuse(format!(
+                "a range of {size} numbers is too long; at most {MAX_RANGE} are allowed"
+            ));
         }
         self.meter.alloc(size as usize * size_of::<Value>())?;
-        let items = (0..size).map(|i| Value::Int(start.saturating_add(i.saturating_mul(step)))).collect();
+        let items =
+            (0..size).map(|i| Value::Int(start.saturating_add(i.saturating_mul(step)))).collect();
         Value::seq(self.meter, SeqKind::Range, items)
     }
 }

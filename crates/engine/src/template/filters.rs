@@ -15,9 +15,31 @@ use super::value::{Dict, SeqKind, Value};
 
 /// Filters of this file.
 const NAMES: &[&str] = &[
-    "abs", "attr", "capitalize", "center", "d", "default", "e", "escape", "float", "forceescape", "format",
-    "indent", "int", "items", "lower", "replace", "round", "safe", "string", "title", "tojson", "trim",
-    "truncate", "upper", "wordcount",
+    "abs",
+    "attr",
+    "capitalize",
+    "center",
+    "d",
+    "default",
+    "e",
+    "escape",
+    "float",
+    "forceescape",
+    "format",
+    "indent",
+    "int",
+    "items",
+    "lower",
+    "replace",
+    "round",
+    "safe",
+    "string",
+    "title",
+    "tojson",
+    "trim",
+    "truncate",
+    "upper",
+    "wordcount",
 ];
 
 /// Whether a filter of this name exists.
@@ -34,8 +56,13 @@ pub(super) fn apply(name: &str, value: &Value, args: Args, meter: &Meter) -> Out
     match name {
         "default" | "d" => {
             let [default, boolean] = args.bind(name, ["default_value", "boolean"])?;
-            let missing = matches!(value, Value::Undefined(_)) || (flag(boolean.as_ref()) && !value.truth());
-            Ok(if missing { default.unwrap_or_else(|| Value::Str("".into())) } else { value.clone() })
+            let missing =
+                matches!(value, Value::Undefined(_)) || (flag(boolean.as_ref()) && !value.truth());
+            Ok(if missing {
+                default.unwrap_or_else(|| Value::Str("".into()))
+            } else {
+                value.clone()
+            })
         }
         "tojson" => tojson(value, args, meter),
         "items" => {
@@ -59,7 +86,8 @@ pub(super) fn apply(name: &str, value: &Value, args: Args, meter: &Meter) -> Out
             let args = if args.kw.is_empty() {
                 Value::seq(meter, SeqKind::Tuple, args.pos)?
             } else {
-                let entries = args.kw.into_iter().map(|(key, value)| (Value::Str(key), value)).collect();
+                let entries =
+                    args.kw.into_iter().map(|(key, value)| (Value::Str(key), value)).collect();
                 Value::Dict(Dict::new(meter, entries)?.into())
             };
             percent(&to_str(value, meter)?, &args, meter)
@@ -241,7 +269,8 @@ fn indent(value: &Value, args: Args, meter: &Meter) -> Outcome<Value> {
 }
 
 fn truncate(value: &Value, args: Args, meter: &Meter) -> Outcome<Value> {
-    let [length, kill, end, leeway] = args.bind("truncate", ["length", "killwords", "end", "leeway"])?;
+    let [length, kill, end, leeway] =
+        args.bind("truncate", ["length", "killwords", "end", "leeway"])?;
     let count = |value: Option<&Value>, default: usize| {
         Ok(optional_int("truncate", value)?.map_or(default, |n| usize::try_from(n).unwrap_or(0)))
     };

@@ -12,8 +12,26 @@ use super::{filters, methods, predicates};
 
 /// Filters of this file.
 pub(super) const NAMES: &[&str] = &[
-    "batch", "count", "dictsort", "first", "join", "last", "length", "list", "map", "max", "min", "reject",
-    "rejectattr", "reverse", "select", "selectattr", "slice", "sort", "sum", "unique",
+    "batch",
+    "count",
+    "dictsort",
+    "first",
+    "join",
+    "last",
+    "length",
+    "list",
+    "map",
+    "max",
+    "min",
+    "reject",
+    "rejectattr",
+    "reverse",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "sum",
+    "unique",
 ];
 
 /// `value | name(args)` for a name of [`NAMES`].
@@ -32,16 +50,24 @@ pub(super) fn apply(name: &str, value: &Value, args: Args, meter: &Meter) -> Out
         }
         "dictsort" => dictsort(value, args, meter),
         "sort" => {
-            let [reverse, case, attribute] = args.bind(name, ["reverse", "case_sensitive", "attribute"])?;
+            let [reverse, case, attribute] =
+                args.bind(name, ["reverse", "case_sensitive", "attribute"])?;
             let items = value.iterate(meter)?.items.clone();
-            let items = sorted(items, flag(reverse.as_ref()), flag(case.as_ref()), attribute.as_ref(), meter)?;
+            let items = sorted(
+                items,
+                flag(reverse.as_ref()),
+                flag(case.as_ref()),
+                attribute.as_ref(),
+                meter,
+            )?;
             Value::list(meter, items)
         }
         "unique" => unique(value, args, meter),
         "min" | "max" => {
             let [case, attribute] = args.bind(name, ["case_sensitive", "attribute"])?;
             let items = value.iterate(meter)?.items.clone();
-            let mut items = sorted(items, name == "max", flag(case.as_ref()), attribute.as_ref(), meter)?;
+            let mut items =
+                sorted(items, name == "max", flag(case.as_ref()), attribute.as_ref(), meter)?;
             items.truncate(1);
             Ok(items.pop().unwrap_or_else(|| Value::Undefined("the extreme of nothing".into())))
         }
@@ -181,7 +207,9 @@ fn map(value: &Value, mut args: Args, meter: &Meter) -> Outcome<Value> {
     let mut mapped = Vec::new();
     if args.pos.is_empty() {
         let [attribute, default] = args.bind("map", ["attribute", "default"])?;
-        let Some(attribute) = attribute else { return refuse("map needs a filter or an attribute") };
+        let Some(attribute) = attribute else {
+            return refuse("map needs a filter or an attribute");
+        };
         for item in &value.iterate(meter)?.items {
             mapped.push(path(item, &attribute, default.as_ref(), meter)?);
         }
@@ -195,7 +223,13 @@ fn map(value: &Value, mut args: Args, meter: &Meter) -> Outcome<Value> {
     Value::lazy(meter, mapped)
 }
 
-fn select(keep: bool, attribute: Option<Value>, value: &Value, mut args: Args, meter: &Meter) -> Outcome<Value> {
+fn select(
+    keep: bool,
+    attribute: Option<Value>,
+    value: &Value,
+    mut args: Args,
+    meter: &Meter,
+) -> Outcome<Value> {
     if !value.truth() {
         return Value::lazy(meter, Vec::new());
     }
@@ -238,7 +272,8 @@ fn groups(name: &str, value: &Value, args: Args, meter: &Meter) -> Outcome<Value
         if if batch { rest.is_empty() } else { rows.len() == count } {
             break;
         }
-        let size = if batch { count.min(rest.len()) } else { each + usize::from(rows.len() < extra) };
+        let size =
+            if batch { count.min(rest.len()) } else { each + usize::from(rows.len() < extra) };
         let (row, tail) = rest.split_at(size);
         let mut row = row.to_vec();
         rest = tail;

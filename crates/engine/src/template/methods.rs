@@ -11,11 +11,46 @@ use super::text::to_str;
 use super::value::{Dict, SeqKind, Value};
 
 const STR: &[&str] = &[
-    "capitalize", "casefold", "center", "count", "endswith", "find", "format", "index", "isalnum",
-    "isalpha", "isascii", "isdecimal", "isdigit", "islower", "isnumeric", "isspace", "istitle",
-    "isupper", "join", "ljust", "lower", "lstrip", "partition", "removeprefix", "removesuffix",
-    "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines",
-    "startswith", "strip", "swapcase", "title", "upper", "zfill",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "endswith",
+    "find",
+    "format",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "islower",
+    "isnumeric",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "upper",
+    "zfill",
 ];
 const DICT: &[&str] = &["copy", "get", "items", "keys", "values"];
 const LIST: &[&str] = &["copy", "count", "index"];
@@ -36,7 +71,12 @@ pub(super) fn method(receiver: &Value, name: &str) -> Option<Value> {
 }
 
 /// Calls a method that [`method`] found.
-pub(super) fn call(receiver: &Value, name: &'static str, args: Args, meter: &Meter) -> Outcome<Value> {
+pub(super) fn call(
+    receiver: &Value,
+    name: &'static str,
+    args: Args,
+    meter: &Meter,
+) -> Outcome<Value> {
     match receiver {
         Value::Str(s) => {
             meter.scan(s.len())?;
@@ -106,7 +146,9 @@ fn dict_method(dict: &Rc<Dict>, name: &str, args: Args, meter: &Meter) -> Outcom
 
 /// The entries of a dict as tuples.
 pub(super) fn pairs(dict: &Dict, meter: &Meter) -> Outcome<Vec<Value>> {
-    let pair = |(key, value): &(Value, Value)| Value::seq(meter, SeqKind::Tuple, vec![key.clone(), value.clone()]);
+    let pair = |(key, value): &(Value, Value)| {
+        Value::seq(meter, SeqKind::Tuple, vec![key.clone(), value.clone()])
+    };
     dict.entries.iter().map(pair).collect()
 }
 
@@ -135,7 +177,9 @@ fn str_method(s: &Rc<str>, name: &'static str, args: Args, meter: &Meter) -> Out
         }
         "startswith" | "endswith" => {
             let [affix] = args.bind(name, ["prefix"])?;
-            let fits = |affix: &str| if name == "startswith" { s.starts_with(affix) } else { s.ends_with(affix) };
+            let fits = |affix: &str| {
+                if name == "startswith" { s.starts_with(affix) } else { s.ends_with(affix) }
+            };
             match &affix {
                 Some(Value::Seq(seq)) if seq.kind == SeqKind::Tuple => {
                     for affix in &seq.items {
@@ -151,7 +195,11 @@ fn str_method(s: &Rc<str>, name: &'static str, args: Args, meter: &Meter) -> Out
         "removeprefix" | "removesuffix" => {
             let [affix] = args.bind(name, ["affix"])?;
             let affix = string(name, affix.as_ref())?;
-            let rest = if name == "removeprefix" { s.strip_prefix(&*affix) } else { s.strip_suffix(&*affix) };
+            let rest = if name == "removeprefix" {
+                s.strip_prefix(&*affix)
+            } else {
+                s.strip_suffix(&*affix)
+            };
             Value::text(meter, rest.unwrap_or(s))
         }
         "find" | "rfind" | "index" | "rindex" | "count" => {
@@ -162,11 +210,14 @@ fn str_method(s: &Rc<str>, name: &'static str, args: Args, meter: &Meter) -> Out
             let [separator] = args.bind(name, ["sep"])?;
             let separator = string(name, separator.as_ref())?;
             let parts = match (name, s.split_once(&*separator), s.rsplit_once(&*separator)) {
-                ("partition", Some((a, b)), _) | ("rpartition", _, Some((a, b))) => [a, &separator, b],
+                ("partition", Some((a, b)), _) | ("rpartition", _, Some((a, b))) => {
+                    [a, &separator, b]
+                }
                 ("partition", ..) => [s, "", ""],
                 _ => ["", "", s],
             };
-            let parts = parts.iter().map(|part| Value::text(meter, part)).collect::<Outcome<_>>()?;
+            let parts =
+                parts.iter().map(|part| Value::text(meter, part)).collect::<Outcome<_>>()?;
             Value::seq(meter, SeqKind::Tuple, parts)
         }
         "join" => {
@@ -175,7 +226,10 @@ fn str_method(s: &Rc<str>, name: &'static str, args: Args, meter: &Meter) -> Out
             let mut out = String::new();
             for (i, item) in items.iterate(meter)?.items.iter().enumerate() {
                 let Some(item) = item.as_str() else {
-                    return refuse(format!("join needs items of type str, found {}", described(item)));
+                    return refuse(format!(
+                        "join needs items of type str, found {}",
+                        described(item)
+                    ));
                 };
                 let glue = if i > 0 { &**s } else { "" };
                 meter.text(out.len().max(glue.len() + item.len()))?;
@@ -218,9 +272,9 @@ fn plain(s: &str, name: &str, meter: &Meter) -> Outcome<Value> {
         "isascii" => Ok(Value::Bool(s.is_ascii())),
         "isupper" => cased(char::is_uppercase, char::is_lowercase),
         "islower" => cased(char::is_lowercase, char::is_uppercase),
-        "istitle" => {
-            Ok(Value::Bool(s.chars().any(char::is_alphabetic) && s == title(s, |c| !c.is_alphabetic())))
-        }
+        "istitle" => Ok(Value::Bool(
+            s.chars().any(char::is_alphabetic) && s == title(s, |c| !c.is_alphabetic()),
+        )),
         _ => refuse(format!("the method {name} of str is not supported")),
     }
 }
@@ -251,7 +305,11 @@ pub(super) fn title(s: &str, boundary: impl Fn(char) -> bool) -> String {
     let mut out = String::with_capacity(s.len());
     let mut start = true;
     for c in s.chars() {
-        if start { out.extend(c.to_uppercase()) } else { out.extend(c.to_lowercase()) }
+        if start {
+            out.extend(c.to_uppercase())
+        } else {
+            out.extend(c.to_lowercase())
+        }
         start = boundary(c);
     }
     out
@@ -267,7 +325,13 @@ fn texts<'s>(parts: impl IntoIterator<Item = &'s str>, meter: &Meter) -> Outcome
     Value::list(meter, items)
 }
 
-fn split(s: &str, separator: Option<&str>, most: Option<usize>, right: bool, meter: &Meter) -> Outcome<Value> {
+fn split(
+    s: &str,
+    separator: Option<&str>,
+    most: Option<usize>,
+    right: bool,
+    meter: &Meter,
+) -> Outcome<Value> {
     let pieces = most.map_or(usize::MAX, |n| n.saturating_add(1));
     match separator {
         Some("") => refuse("split needs a separator that is not empty"),
@@ -311,13 +375,22 @@ fn split(s: &str, separator: Option<&str>, most: Option<usize>, right: bool, met
 
 /// Lines at Python's line boundaries.
 fn splitlines(s: &str, keep: bool) -> Vec<&str> {
-    let boundary = |c: char| matches!(c, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let boundary = |c: char| {
+        matches!(
+            c,
+            '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        )
+    };
     let mut lines = Vec::new();
     let mut rest = s;
     while !rest.is_empty() {
         let end = rest.find(boundary).unwrap_or(rest.len());
         let after = &rest[end..];
-        let mark = if after.starts_with("\r\n") { 2 } else { after.chars().next().map_or(0, char::len_utf8) };
+        let mark = if after.starts_with("\r\n") {
+            2
+        } else {
+            after.chars().next().map_or(0, char::len_utf8)
+        };
         lines.push(&rest[..if keep { end + mark } else { end }]);
         rest = &rest[end + mark..];
     }
@@ -325,7 +398,13 @@ fn splitlines(s: &str, keep: bool) -> Vec<&str> {
 }
 
 /// `s.replace(old, new, count)`; the result is charged before it is made.
-pub(super) fn replace(s: &str, old: &str, new: &str, count: Option<usize>, meter: &Meter) -> Outcome<Value> {
+pub(super) fn replace(
+    s: &str,
+    old: &str,
+    new: &str,
+    count: Option<usize>,
+    meter: &Meter,
+) -> Outcome<Value> {
     let found = s.matches(old).count().min(count.unwrap_or(usize::MAX));
     meter.text(s.len().saturating_add(found.saturating_mul(new.len())))?;
     Value::text(meter, s.replacen(old, new, found))

@@ -13,6 +13,7 @@ mod check;
 mod clock;
 mod eval;
 mod expr;
+mod fallback;
 mod filters;
 mod filters_seq;
 mod meter;
@@ -20,6 +21,7 @@ mod methods;
 mod ops;
 mod predicates;
 mod printf;
+mod source;
 mod text;
 mod value;
 
@@ -29,7 +31,9 @@ use std::rc::Rc;
 use minijinja::machinery::{ast::Stmt, parse};
 use minijinja::syntax::SyntaxConfig;
 use serde_json::{Map, Value as Json, json};
+use sha2::{Digest, Sha256};
 
+use crate::gguf::GgufError;
 use crate::protocol::Message;
 use clock::Date;
 use eval::Run;
@@ -40,7 +44,9 @@ use value::{Dict, Value};
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateError {
     /// The template text is longer than any sensible one.
-    #[error("the chat template has {found} bytes; at most {most} are accepted (--raw does without it)")]
+    #[error(
+        "the chat template has {found} bytes; at most {most} are accepted (--raw does without it)"
+    )]
     TooLong {
         /// Bytes of the template.
         found: usize,
@@ -82,6 +88,19 @@ pub enum TemplateError {
         /// Where it breaks.
         message: String,
     },
+    /// The file's metadata cannot be read.
+    #[error(transparent)]
+    Metadata(#[from] GgufError),
+    /// A special token is not in the vocabulary.
+    #[error("{key} is {found}, but the vocabulary has {tokens} tokens")]
+    Token {
+        /// The metadata key.
+        key: String,
+        /// The id found.
+        found: usize,
+        /// Size of the vocabulary.
+        tokens: usize,
+    },
     /// The date is not `YYYY-MM-DD`.
     #[error("found the date {0:?}, expected the form YYYY-MM-DD")]
     Date(String),
@@ -102,6 +121,11 @@ pub struct ChatTemplate {
     prepared: String,
     bos: String,
     eos: String,
+    sha256: String,
+    /// The variant for requests with tools, where the file has one.
+    tool_use: Option<Box<ChatTemplate>>,
+    /// The family, if the template is its fallback and not the file's own.
+    family: Option<&'static str>,
 }
 
 impl ChatTemplate {
@@ -112,12 +136,31 @@ impl ChatTemplate {
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self, TemplateError> {
         let prepared = check::prepare(source, &syntax())?;
         parse(&prepared, "chat template", syntax()).map_err(TemplateError::syntax)?;
-        Ok(Self { source: source.to_owned(), prepared, bos: bos.to_owned(), eos: eos.to_owned() })
+        let hash = Sha256::digest(source.as_bytes());
+        Ok(Self {
+            source: source.to_owned(),
+            prepared,
+            bos: bos.to_owned(),
+            eos: eos.to_owned(),
+            sha256: hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            tool_use: None,
+            family: None,
+        })
     }
 
     /// The template as the file has it.
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// SHA-256 of [`ChatTemplate::source`] in hexadecimal.
+    pub fn sha256(&self) -> &str {
+        &self.sha256
+    }
+
+    /// The family whose template stands in, because the file has none of its own.
+    pub fn family(&self) -> Option<&'static str> {
+        self.family
     }
 
     /// Renders a conversation. `tools_json` is a JSON array of OpenAI tool definitions or empty;
@@ -137,6 +180,10 @@ impl ChatTemplate {
             "" => Json::Null,
             text => read_json("the tool definitions", text)?,
         };
+        let chosen = match &self.tool_use {
+            Some(tool_use) if tools.as_array().is_some_and(|tools| !tools.is_empty()) => tool_use,
+            _ => self,
+        };
         let variables = json!({
             "messages": messages,
             "tools": tools,
@@ -146,7 +193,7 @@ impl ChatTemplate {
             "eos_token": self.eos,
         });
         match variables {
-            Json::Object(variables) => self.render_variables(&variables, date),
+            Json::Object(variables) => chosen.render_variables(&variables, date),
             _ => unreachable!("the object above"),
         }
     }
@@ -155,12 +202,17 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// As [`ChatTemplate::render`].
-    pub fn render_variables(&self, variables: &Map<String, Json>, date: &str) -> Result<String, TemplateError> {
+    pub fn render_variables(
+        &self,
+        variables: &Map<String, Json>,
+        date: &str,
+    ) -> Result<String, TemplateError> {
         let date = match date {
             "" => None,
             text => Some(Date::parse(text).ok_or_else(|| TemplateError::Date(text.to_owned()))?),
         };
-        let tree = parse(&self.prepared, "chat template", syntax()).map_err(TemplateError::syntax)?;
+        let tree =
+            parse(&self.prepared, "chat template", syntax()).map_err(TemplateError::syntax)?;
         let Stmt::Template(tree) = &tree else {
             return Err(TemplateError::Syntax { line: 0, message: "found no template".into() });
         };
@@ -176,7 +228,9 @@ impl ChatTemplate {
         let run = Run::new(&meter, &self.prepared, values, date);
         run.render(&tree.children).map_err(|fault| match (fault.kind, fault.message) {
             (FaultKind::Raised, message) => TemplateError::Refused(message),
-            (FaultKind::Refused, message) => TemplateError::Failed { line: run.line.get(), message },
+            (FaultKind::Refused, message) => {
+                TemplateError::Failed { line: run.line.get(), message }
+            }
             (FaultKind::Limit, message) => TemplateError::Limit { line: run.line.get(), message },
         })
     }
@@ -195,7 +249,19 @@ fn read_json(what: &'static str, text: &str) -> Result<Json, TemplateError> {
 
 /// A message as the dict that templates expect.
 fn message(message: &Message) -> Result<Json, TemplateError> {
-    Ok(json!({ "role": message.role, "content": message.content }))
+    let mut dict = Map::new();
+    dict.insert("role".into(), message.role.as_str().into());
+    dict.insert("content".into(), message.content.as_str().into());
+    if let Some(name) = &message.name {
+        dict.insert("name".into(), name.as_str().into());
+    }
+    if let Some(id) = &message.tool_call_id {
+        dict.insert("tool_call_id".into(), id.as_str().into());
+    }
+    if let Some(calls) = &message.tool_calls_json {
+        dict.insert("tool_calls".into(), read_json("the tool calls of a message", calls)?);
+    }
+    Ok(Json::Object(dict))
 }
 
 /// Bytes of text in the variables, which the limits grow with.
@@ -204,7 +270,9 @@ fn weight(variables: &Map<String, Json>) -> usize {
         match value {
             Json::String(s) => s.len() + 16,
             Json::Array(items) => 16 + items.iter().map(of).sum::<usize>(),
-            Json::Object(members) => 16 + members.iter().map(|(k, v)| k.len() + of(v)).sum::<usize>(),
+            Json::Object(members) => {
+                16 + members.iter().map(|(k, v)| k.len() + of(v)).sum::<usize>()
+            }
             _ => 16,
         }
     }
@@ -227,7 +295,9 @@ fn from_json(value: &Json, meter: &Meter) -> Outcome<Value> {
             Value::list(meter, items)?
         }
         Json::Object(members) => {
-            let entry = |(key, item): (&String, &Json)| Ok((Value::Str(key.as_str().into()), from_json(item, meter)?));
+            let entry = |(key, item): (&String, &Json)| {
+                Ok((Value::Str(key.as_str().into()), from_json(item, meter)?))
+            };
             let entries = members.iter().map(entry).collect::<Outcome<_>>()?;
             Value::Dict(Dict::new(meter, entries)?.into())
         }

@@ -126,7 +126,9 @@ fn integers(op: Arith, x: i128, y: i128) -> Outcome<Value> {
         Arith::FloorDiv => x.checked_div_euclid(y).map(|q| {
             if y < 0 && x.checked_rem_euclid(y).is_some_and(|r| r != 0) { q - 1 } else { q }
         }),
-        Arith::Rem => x.checked_rem(y).map(|r| if r != 0 && (r < 0) != (y < 0) { r + y } else { r }),
+        Arith::Rem => {
+            x.checked_rem(y).map(|r| if r != 0 && (r < 0) != (y < 0) { r + y } else { r })
+        }
         Arith::Pow if y < 0 => return floats(op, x as f64, y as f64),
         Arith::Pow => u32::try_from(y).ok().and_then(|y| x.checked_pow(y)),
     };
@@ -174,10 +176,10 @@ pub(super) fn concat(a: &Value, b: &Value, meter: &Meter) -> Outcome<Value> {
 pub(super) fn item(a: &Value, key: &Value, meter: &Meter) -> Outcome<Option<Value>> {
     Ok(match a {
         Value::Dict(dict) => dict.get(key).cloned(),
-        Value::Seq(seq) if !matches!(seq.kind, SeqKind::List | SeqKind::Tuple | SeqKind::Range) => None,
-        Value::Seq(seq) => {
-            position(key, seq.items.len()).and_then(|at| seq.items.get(at).cloned())
+        Value::Seq(seq) if !matches!(seq.kind, SeqKind::List | SeqKind::Tuple | SeqKind::Range) => {
+            None
         }
+        Value::Seq(seq) => position(key, seq.items.len()).and_then(|at| seq.items.get(at).cloned()),
         Value::Str(s) => {
             meter.scan(s.len())?;
             let Some(at) = position(key, s.chars().count()) else { return Ok(None) };

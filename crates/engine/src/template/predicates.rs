@@ -10,8 +10,8 @@ use super::{filters, methods};
 /// Whether `value is name(args)`.
 pub(super) fn holds(name: &str, value: &Value, args: Args, meter: &Meter) -> Outcome<bool> {
     match name {
-        "in" | "==" | "eq" | "equalto" | "!=" | "ne" | "<" | "lt" | "lessthan" | "<=" | "le" | ">"
-        | "gt" | "greaterthan" | ">=" | "ge" | "sameas" | "divisibleby" => {
+        "in" | "==" | "eq" | "equalto" | "!=" | "ne" | "<" | "lt" | "lessthan" | "<=" | "le"
+        | ">" | "gt" | "greaterthan" | ">=" | "ge" | "sameas" | "divisibleby" => {
             let [other] = args.bind(name, ["other"])?;
             let Some(other) = other else {
                 return refuse(format!("the test {name} needs an argument"));

@@ -82,7 +82,9 @@ fn percent_layout(rest: &mut &str) -> Outcome<Layout> {
     while let Some(flag) = chars.clone().next().filter(|c| "-+ 0#".contains(*c)) {
         match flag {
             '-' => layout.align = Some('<'),
-            '0' if layout.align != Some('<') => (layout.fill, layout.align) = (Some('0'), Some('=')),
+            '0' if layout.align != Some('<') => {
+                (layout.fill, layout.align) = (Some('0'), Some('='))
+            }
             '+' => layout.plus = Some('+'),
             ' ' => layout.plus = Some(' '),
             _ => {}
@@ -213,7 +215,9 @@ fn lay_out(value: &Value, layout: &Layout, meter: &Meter) -> Outcome<String> {
             write_repr(value, meter, &mut repr)?;
             shorten(repr, layout)
         }
-        Some('s') | None if !(numeric && (layout.precision.is_some() || layout.group)) => shorten(to_str(value, meter)?, layout),
+        Some('s') | None if !(numeric && (layout.precision.is_some() || layout.group)) => {
+            shorten(to_str(value, meter)?, layout)
+        }
         kind => number(value, kind, layout)?,
     };
     let body = match layout.plus {

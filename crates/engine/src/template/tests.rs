@@ -5,6 +5,9 @@ use std::time::Instant;
 use serde_json::{Map, Value as Json};
 
 use super::{ChatTemplate, TemplateError};
+use crate::gguf::write::Writer;
+use crate::gguf::{Gguf, Value};
+use crate::protocol::Message;
 
 /// `testdata/templates/field.json.xz`, written by `xtask/oracle/templates.py`.
 fn record() -> Json {
@@ -34,7 +37,9 @@ fn field_templates_equal_jinja2() {
         for (case, expected) in variables(&template["expected"]) {
             renders += 1;
             let ours = match &checked {
-                Ok(checked) => checked.render_variables(variables(&record["inputs"][case]), date).map_err(|e| e.to_string()),
+                Ok(checked) => checked
+                    .render_variables(variables(&record["inputs"][case]), date)
+                    .map_err(|e| e.to_string()),
                 Err(e) => Err(e.to_string()),
             };
             match (expected.as_str(), ours) {
@@ -43,16 +48,27 @@ fn field_templates_equal_jinja2() {
                 (Some(_), Err(e)) => differences.push(format!("{name} {case}: error: {e}")),
                 (Some(expected), Ok(ours)) => {
                     let at = expected.bytes().zip(ours.bytes()).take_while(|(a, b)| a == b).count();
-                    let from = |s: &str| s.bytes().skip(at.saturating_sub(30)).take(90).collect::<Vec<_>>();
+                    let from = |s: &str| {
+                        s.bytes().skip(at.saturating_sub(30)).take(90).collect::<Vec<_>>()
+                    };
                     let show = |s: &str| String::from_utf8_lossy(&from(s)).into_owned();
-                    differences.push(format!("{name} {case}: {:?} instead of {:?}", show(&ours), show(expected)));
+                    differences.push(format!(
+                        "{name} {case}: {:?} instead of {:?}",
+                        show(&ours),
+                        show(expected)
+                    ));
                 }
                 (None, Ok(_)) => differences.push(format!("{name} {case}: text where jinja2 errs")),
             }
         }
     }
     assert!(renders >= 1260, "only {renders} renders");
-    assert!(differences.is_empty(), "{} of {renders} differ:\n{}", differences.len(), differences.join("\n"));
+    assert!(
+        differences.is_empty(),
+        "{} of {renders} differ:\n{}",
+        differences.len(),
+        differences.join("\n")
+    );
 }
 
 /// What the field's templates do not reach of the language: operators, filters, methods, scopes.
@@ -63,8 +79,9 @@ fn snippets_equal_jinja2() {
     let mut differences = Vec::new();
     for snippet in snippets {
         let source = snippet[0].as_str().unwrap();
-        let ours = ChatTemplate::new(source, "", "")
-            .and_then(|template| template.render_variables(variables(&record["fixture"]), "2026-07-26"));
+        let ours = ChatTemplate::new(source, "", "").and_then(|template| {
+            template.render_variables(variables(&record["fixture"]), "2026-07-26")
+        });
         match (snippet[1].as_str(), ours) {
             (Some(expected), Ok(ours)) if expected == ours => {}
             (None, Err(_)) => {}
@@ -90,11 +107,18 @@ fn stops(source: &str) -> TemplateError {
 
 #[test]
 fn nesting_is_bounded() {
-    let deep = |open: &str, close: &str, n: usize| format!("{{{{ {}1{} }}}}", open.repeat(n), close.repeat(n));
-    for (open, close) in [("(", ")"), ("[", "]"), ("{1:", "}"), ("not ", ""), ("-", ""), ("a[", "]"), ("f(", ")")] {
+    let deep = |open: &str, close: &str, n: usize| {
+        format!("{{{{ {}1{} }}}}", open.repeat(n), close.repeat(n))
+    };
+    for (open, close) in
+        [("(", ")"), ("[", "]"), ("{1:", "}"), ("not ", ""), ("-", ""), ("a[", "]"), ("f(", ")")]
+    {
         for n in [900, 6_000] {
             let error = stops(&deep(open, close, n));
-            assert!(matches!(error, TemplateError::Syntax { .. } | TemplateError::Limit { .. }), "{open}: {error}");
+            assert!(
+                matches!(error, TemplateError::Syntax { .. } | TemplateError::Limit { .. }),
+                "{open}: {error}"
+            );
         }
     }
     for link in ["~1", "+1", " and 1", "|d", ".a", "[0]", " is defined", " if 1 else 1", "()"] {
@@ -105,20 +129,29 @@ fn nesting_is_bounded() {
     }
     stops(&format!("{{% set {}x = 1 %}}", "(".repeat(6_000)));
     stops(&["{% if 1 %}".repeat(6_000), "{% endif %}".repeat(6_000)].concat());
-    stops(&["{% for x in [1] %}".repeat(60), "{{ 1/0 }}".into(), "{% endfor %}".repeat(60)].concat());
+    stops(
+        &["{% for x in [1] %}".repeat(60), "{{ 1/0 }}".into(), "{% endfor %}".repeat(60)].concat(),
+    );
     stops(&["{% if 0 %}", &"{% elif 0 %}".repeat(6_000), "{% endif %}"].concat());
     stops("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}");
-    stops("{% macro m(n) %}{% if n %}{% for i in [1] %}{{ m(n) ~ '' }}{% endfor %}{% endif %}{% endmacro %}{{ m(1) }}");
+    stops(
+        "{% macro m(n) %}{% if n %}{% for i in [1] %}{{ m(n) ~ '' }}{% endfor %}{% endif %}{% endmacro %}{{ m(1) }}",
+    );
     stops("{% for x in [[1]] recursive %}{{ loop([x]) }}{% endfor %}");
-    stops("{% set n = namespace(x=[]) %}{% for i in range(100000) %}{% set n.x = [n.x] %}{% endfor %}");
-    stops("{% set n = namespace(x={}) %}{% for i in range(100000) %}{% set n.x = {'a': n.x} %}{% endfor %}");
+    stops(
+        "{% set n = namespace(x=[]) %}{% for i in range(100000) %}{% set n.x = [n.x] %}{% endfor %}",
+    );
+    stops(
+        "{% set n = namespace(x={}) %}{% for i in range(100000) %}{% set n.x = {'a': n.x} %}{% endfor %}",
+    );
 }
 
 #[test]
 fn time_and_memory_are_bounded() {
     const LOOP: &str = "{% for i in range(100000) %}{% for j in range(100000) %}";
     const END: &str = "{% endfor %}{% endfor %}";
-    let looped = |body: &str| format!("{{% set n = namespace(x='ab', l=[1], d={{}}) %}}{LOOP}{body}{END}");
+    let looped =
+        |body: &str| format!("{{% set n = namespace(x='ab', l=[1], d={{}}) %}}{LOOP}{body}{END}");
     let endless = [
         "",
         "x",
@@ -165,7 +198,106 @@ fn time_and_memory_are_bounded() {
     ] {
         stops(single);
     }
-    assert!(matches!(ChatTemplate::new(&"x".repeat(1 << 20), "", ""), Err(TemplateError::TooLong { .. })));
+    assert!(matches!(
+        ChatTemplate::new(&"x".repeat(1 << 20), "", ""),
+        Err(TemplateError::TooLong { .. })
+    ));
     assert!(matches!(stops(&looped("x")), TemplateError::Limit { .. }));
-    assert!(matches!(render("{{ raise_exception('no') }}"), Err(TemplateError::Refused(m)) if m == "no"));
+    assert!(
+        matches!(render("{{ raise_exception('no') }}"), Err(TemplateError::Refused(m)) if m == "no")
+    );
+}
+
+/// A file of metadata alone.
+fn file(keys: &[(&str, &str)], tokens: &[&str]) -> Gguf {
+    let mut writer = Writer::new();
+    writer.set("general.architecture", "llama");
+    writer.set("tokenizer.ggml.tokens", Value::strings(tokens));
+    writer.set("tokenizer.ggml.bos_token_id", 0u32);
+    writer.set("tokenizer.ggml.eos_token_id", 1u32);
+    for (key, text) in keys {
+        writer.set(key, *text);
+    }
+    Gguf::from_vec(writer.to_vec(&[]).unwrap()).unwrap()
+}
+
+fn ask(template: &ChatTemplate, tools: &str) -> Result<String, TemplateError> {
+    let messages = [Message::new("system", "Be brief."), Message::new("user", "Hi ")];
+    template.render(&messages, tools, "2026-07-26", true)
+}
+
+#[test]
+fn templates_come_from_the_file() {
+    let keys = [
+        ("tokenizer.chat_template", "{{ bos_token }}{{ messages[-1].content }}{{ eos_token }}"),
+        ("tokenizer.chat_template.tool_use", "{{ tools[0].name }}"),
+    ];
+    let template = ChatTemplate::from_gguf(&file(&keys, &["<s>", "</s>"])).unwrap().unwrap();
+    assert_eq!(ask(&template, "").unwrap(), "<s>Hi </s>");
+    assert_eq!(ask(&template, "[]").unwrap(), "<s>Hi </s>");
+    assert_eq!(ask(&template, r#"[{"name": "clock"}]"#).unwrap(), "clock");
+    assert!(matches!(ask(&template, "[{"), Err(TemplateError::Input { .. })));
+    assert_eq!(template.family(), None);
+    let plain = ChatTemplate::new("abc", "", "").unwrap();
+    assert_eq!(plain.sha256(), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+}
+
+#[test]
+fn a_message_carries_its_tool_calls() {
+    let source = "{% for m in messages %}{{ m.role }}:{{ m.tool_calls | default([]) | map(attribute='id') | join }}\
+        {{ m.tool_call_id }}{{ m.name }};{% endfor %}";
+    let template = ChatTemplate::new(source, "", "").unwrap();
+    let call = Message {
+        tool_calls_json: Some(r#"[{"id": "c1"}]"#.into()),
+        ..Message::new("assistant", "")
+    };
+    let result = Message {
+        tool_call_id: Some("c1".into()),
+        name: Some("clock".into()),
+        ..Message::new("tool", "12:00")
+    };
+    let text = template.render(&[call, result], "", "2026-07-26", false).unwrap();
+    assert_eq!(text, "assistant:c1;tool:c1clock;");
+}
+
+/// A fallback needs the word in the name and the turn tokens in the vocabulary.
+#[test]
+fn fallbacks_need_an_instruct_marker() {
+    let chatml = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
+    let named = |name: &str, tokens: &[&str]| {
+        ChatTemplate::from_gguf(&file(&[("general.name", name)], tokens)).unwrap()
+    };
+    assert!(named("Some Model 7B", &chatml).is_none());
+    assert!(named("Some Model 7B Base It", &chatml).is_none());
+    assert!(named("Some Model 7B Instruct", &["<s>", "</s>"]).is_none());
+    let expected = [
+        (
+            &chatml[..],
+            "chatml",
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi <|im_end|>\n<|im_start|>assistant\n",
+        ),
+        (
+            &["<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
+            "llama3",
+            "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user\
+             <|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        ),
+        (
+            &["<s>", "</s>", "<start_of_turn>", "<end_of_turn>"],
+            "gemma",
+            "<s><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\n",
+        ),
+        (
+            &["<s>", "</s>", "<|user|>", "<|assistant|>", "<|end|>"],
+            "phi3",
+            "<|system|>\nBe brief.<|end|>\n<|user|>\nHi <|end|>\n<|assistant|>\n",
+        ),
+        (&["<s>", "</s>", "[INST]", "[/INST]"], "mistral", "<s>[INST] Be brief.\n\nHi [/INST]"),
+    ];
+    for (tokens, family, text) in expected {
+        let template = named("Model-It", tokens).unwrap();
+        assert_eq!(template.family(), Some(family));
+        assert_eq!(ask(&template, "").unwrap(), text);
+        assert!(matches!(ask(&template, "[{}]"), Err(TemplateError::Refused(_))));
+    }
 }

@@ -73,7 +73,11 @@ fn range(items: &[Value]) -> String {
     let at = |i: usize| items.get(i).and_then(Value::as_int).unwrap_or(0);
     let step = if items.len() > 1 { at(1) - at(0) } else { 1 };
     let stop = if items.is_empty() { 0 } else { at(items.len() - 1) + step.signum() };
-    if step == 1 { format!("range({}, {stop})", at(0)) } else { format!("range({}, {stop}, {step})", at(0)) }
+    if step == 1 {
+        format!("range({}, {stop})", at(0))
+    } else {
+        format!("range({}, {stop}, {step})", at(0))
+    }
 }
 
 /// `repr` of a float: the shortest digits that read back, with an exponent outside 1e-4..1e16.
@@ -122,7 +126,8 @@ fn quoted(s: &str) -> String {
 /// Python's `str.isprintable` for one character. Rust's debug escaping uses the same categories,
 /// except that it also escapes a combining mark at the start of a string.
 fn printable(c: char) -> bool {
-    matches!(c, '\'' | '"' | '\\') || ['a', c].iter().collect::<String>().escape_debug().count() == 2
+    matches!(c, '\'' | '"' | '\\')
+        || ['a', c].iter().collect::<String>().escape_debug().count() == 2
 }
 
 /// The arguments of `json.dumps` that templates use.

@@ -217,7 +217,9 @@ impl Value {
                 s.chars().map(|c| Value::Str((&*c.encode_utf8(&mut utf8)).into())).collect()
             }
             Value::Dict(dict) => dict.entries.iter().map(|(key, _)| key.clone()).collect(),
-            other => return refuse(format!("a value of type {} is not iterable", other.type_name())),
+            other => {
+                return refuse(format!("a value of type {} is not iterable", other.type_name()));
+            }
         };
         Ok(Rc::new(Seq::new(meter, SeqKind::List, items)?))
     }
@@ -347,7 +349,9 @@ impl Value {
                     meter.scan(text.len())?;
                     Ok(text.contains(part))
                 }
-                None => refuse(format!("only a str is looked for in a str, not {}", needle.type_name())),
+                None => {
+                    refuse(format!("only a str is looked for in a str, not {}", needle.type_name()))
+                }
             },
             Value::Dict(dict) => {
                 hashable(needle)?;
@@ -388,7 +392,8 @@ impl Dict {
     pub(super) fn new(meter: &Meter, entries: Vec<(Value, Value)>) -> Outcome<Self> {
         meter.alloc(64 + entries.len() * (2 * size_of::<Value>() + 48))?;
         let depth = bounded(entries.iter().map(|(_, value)| value.depth()))?;
-        let mut dict = Self { entries: Vec::with_capacity(entries.len()), depth, ..Self::default() };
+        let mut dict =
+            Self { entries: Vec::with_capacity(entries.len()), depth, ..Self::default() };
         for (key, value) in entries {
             let hash = hashable(&key)?;
             match dict.index.get(&hash) {

@@ -97,7 +97,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[4..4 + 4096].iter_mut().for_each(|b| *b ^= byte);
             if let Some(map) = Charsmap::new(&bytes) {
-                (0..=255).for_each(|first| drop(map.replace(&[first, 98, 97])));
+                (0..=255).for_each(|first| _ = map.replace(&[first, 98, 97]));
             }
         }
     }

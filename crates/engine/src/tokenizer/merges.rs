@@ -3,6 +3,7 @@
 //! One flat open-addressing table; no text is kept. `merge.rs` applies it.
 
 use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
 
 use crate::gguf::Strings;
 
@@ -38,39 +39,32 @@ impl Merges {
         // A multiplier that no file can foresee: colliding pairs cannot be prepared.
         let seed = RandomState::new().hash_one(0) | 1;
         let mut table = Merges { slots: vec![EMPTY; capacity], seed };
-        let mut joined = Vec::new();
-        for (rank, merge) in merges.iter().enumerate() {
-            let wrong = |wrong| TokenizerError::Merge {
-                number: rank,
-                text: String::from_utf8_lossy(&merge[..merge.len().min(64)]).into_owned(),
-                wrong,
-            };
-            let blank = merge.iter().skip(1).position(|&b| b == b' ');
-            let blank = blank.ok_or_else(|| wrong("has no space between two parts"))? + 1;
-            let (left, right) = (&merge[..blank], &merge[blank + 1..]);
-            joined.clear();
-            joined.extend_from_slice(left);
-            joined.extend_from_slice(right);
-            let id = |text, what| vocab.find(text).ok_or_else(|| wrong(what));
-            let left = id(left, "its left part is no token")?;
-            let right = id(right, "its right part is no token")?;
-            let result = id(&joined, "its result is no token")?;
-            if !vocab.kind(result).is_plain() {
-                continue;
-            }
-            let slot = table.search(left, right);
-            if table.slots[slot].left == EMPTY.left {
-                table.slots[slot] = Slot { left, right, rank: rank as u32, result };
+        let mut last = 0;
+        for start in (0..merges.len()).step_by(BATCH) {
+            let end = merges.len().min(start + BATCH);
+            let batch = read_batch(merges, start..end, vocab, &mut last)?;
+            let at = |slot: &Slot| table.slots[table.first(slot.left, slot.right)].rank;
+            std::hint::black_box(batch.iter().map(at).fold(0, u32::wrapping_add));
+            for new in batch.into_iter().filter(|new| vocab.kind(new.result).is_plain()) {
+                let slot = table.search(new.left, new.right);
+                if table.slots[slot].left == EMPTY.left {
+                    table.slots[slot] = new;
+                }
             }
         }
         Ok(table)
     }
 
-    /// The slot of the pair, or the free one where it belongs.
-    fn search(&self, left: u32, right: u32) -> usize {
+    /// Where the search for a pair starts.
+    fn first(&self, left: u32, right: u32) -> usize {
         let pair = u64::from(left) << 32 | u64::from(right);
         let product = u128::from(pair ^ self.seed) * u128::from(self.seed);
-        let mut slot = spread((product >> 64) as u64 ^ product as u64, self.slots.len());
+        spread((product >> 64) as u64 ^ product as u64, self.slots.len())
+    }
+
+    /// The slot of the pair, or the free one where it belongs.
+    fn search(&self, left: u32, right: u32) -> usize {
+        let mut slot = self.first(left, right);
         loop {
             let found = &self.slots[slot];
             if (found.left == left && found.right == right) || found.left == EMPTY.left {
@@ -85,6 +79,51 @@ impl Merges {
         let slot = &self.slots[self.search(left, right)];
         (slot.left != EMPTY.left).then_some((slot.rank, slot.result))
     }
+}
+
+/// Merges that are read together, to wait for memory once (see `Vocab::find_all`).
+const BATCH: usize = 64;
+
+/// Reads the merges `ranks`; `last` is the result of the one before, near which the next one mostly is.
+fn read_batch(
+    merges: &Strings,
+    ranks: Range<usize>,
+    vocab: &Vocab,
+    last: &mut u32,
+) -> Result<Vec<Slot>, TokenizerError> {
+    let wrong = |rank: usize, wrong| {
+        let merge = merges.get(rank);
+        let text = String::from_utf8_lossy(&merge[..merge.len().min(64)]).into_owned();
+        TokenizerError::Merge { number: rank, text, wrong }
+    };
+    let mut parts = Vec::with_capacity(2 * BATCH);
+    for rank in ranks.clone() {
+        let merge = merges.get(rank);
+        let blank = merge.iter().skip(1).position(|&b| b == b' ');
+        let blank = blank.ok_or_else(|| wrong(rank, "it has no space between two parts"))? + 1;
+        parts.extend([&merge[..blank], &merge[blank + 1..]]);
+    }
+    let ids = vocab.find_all(&parts);
+    let (pairs, _) = parts.as_chunks::<2>();
+    let (pair_ids, _) = ids.as_chunks::<2>();
+    let mut batch = Vec::with_capacity(BATCH);
+    for (rank, (&[left, right], &[left_id, right_id])) in ranks.zip(pairs.iter().zip(pair_ids)) {
+        let joins = |&id: &u32| {
+            let text = vocab.text(id);
+            let len = left.len() + right.len();
+            text.len() == len && text.starts_with(left) && text.ends_with(right)
+        };
+        let near = (*last..=last.saturating_add(1)).find(joins);
+        let result = near.or_else(|| vocab.find(&[left, right].concat()));
+        *last = result.ok_or_else(|| wrong(rank, "its result is no token"))?;
+        batch.push(Slot {
+            left: left_id.ok_or_else(|| wrong(rank, "its left part is no token"))?,
+            right: right_id.ok_or_else(|| wrong(rank, "its right part is no token"))?,
+            rank: rank as u32,
+            result: *last,
+        });
+    }
+    Ok(batch)
 }
 
 #[cfg(test)]
@@ -118,9 +157,9 @@ mod tests {
             ("", "no space"),
             ("a", "no space"),
             (" a", "no space"),
-            ("x a", "left part"),
+            ("x a", "result"),
             ("a ", "right part"),
-            ("a x", "right part"),
+            ("a x", "result"),
             ("b a", "result"),
         ];
         for (merge, part) in cases {

@@ -16,6 +16,7 @@ mod charsmap;
 mod classes;
 mod decode;
 mod error;
+mod guard;
 mod load;
 mod merge;
 mod merges;
@@ -74,6 +75,17 @@ impl Tokenizer {
     /// that are no UTF-8 become byte tokens where text is read by bytes (BPE by scores) and U+FFFD each
     /// elsewhere, as in llama.cpp.
     pub fn encode(&self, text: &[u8], add_special: bool, parse_special: bool) -> Vec<u32> {
+        self.encode_pieces(text, add_special, parse_special, &|text| Cow::Borrowed(text))
+    }
+
+    /// As [`Tokenizer::encode`]; `clean` sees every piece of text between special tokens first.
+    fn encode_pieces(
+        &self,
+        text: &[u8],
+        add_special: bool,
+        parse_special: bool,
+        clean: &dyn for<'a> Fn(&'a [u8]) -> Cow<'a, [u8]>,
+    ) -> Vec<u32> {
         /// Longer texts are encoded in pieces: the tables count bytes in 32 bits.
         const MOST_BYTES: usize = merge::Symbols::MOST_BYTES / 4;
         let Inner { vocab, model, .. } = &*self.0;
@@ -82,24 +94,19 @@ impl Tokenizer {
         let mut at_start = true;
         for text in text.chunks(MOST_BYTES) {
             self.0.partition.cut(vocab, text, parse_special, |piece| {
-                match (piece, model) {
-                    (Piece::Token(id), _) => {
+                let text = match piece {
+                    Piece::Text(text) => clean(text),
+                    Piece::Token(id) => {
                         out.push(id);
                         at_start = true;
                         return;
                     }
-                    (Piece::Text(text), Model::SentencePiece(model)) => {
-                        model.encode(vocab, text, at_start, &mut out);
-                    }
-                    (Piece::Text(text), Model::Bpe(model)) => {
-                        model.encode(vocab, &repaired(text), &mut out);
-                    }
-                    (Piece::Text(text), Model::WordPiece(model)) => {
-                        model.encode(vocab, &repaired(text), &mut out);
-                    }
-                    (Piece::Text(text), Model::Unigram(model)) => {
-                        model.encode(vocab, &repaired(text), &mut out);
-                    }
+                };
+                match model {
+                    Model::SentencePiece(model) => model.encode(vocab, &text, at_start, &mut out),
+                    Model::Bpe(model) => model.encode(vocab, &repaired(&text), &mut out),
+                    Model::WordPiece(model) => model.encode(vocab, &repaired(&text), &mut out),
+                    Model::Unigram(model) => model.encode(vocab, &repaired(&text), &mut out),
                 }
                 at_start = false;
             });
@@ -150,6 +157,11 @@ impl Tokenizer {
     /// The token at the end of a text.
     pub fn eos(&self) -> Option<u32> {
         self.0.special.eos
+    }
+
+    /// Whether a text begins with the bos token when special tokens are added.
+    pub fn adds_bos(&self) -> bool {
+        self.0.begin.is_some() && self.0.begin == self.bos()
     }
 
     /// The token at the end of a turn.

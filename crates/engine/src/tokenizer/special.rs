@@ -215,6 +215,11 @@ impl Partition {
         Ok(partition)
     }
 
+    /// Whether `text` begins with a token that is found only when special tokens are parsed.
+    pub(super) fn control_at(&self, vocab: &Vocab, text: &[u8]) -> bool {
+        self.index.longest(vocab, text, |id| vocab.kind(id) != Kind::UserDefined).is_some()
+    }
+
     /// Cuts `text` at special tokens, from the left, the longest first: `piece` gets the text before
     /// each (never empty) and then the token. Control tokens are text unless `parse_special`; tokens
     /// that the model's makers added as words are always found.

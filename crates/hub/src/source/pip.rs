@@ -214,7 +214,7 @@ fn size_of_tree(folder: &Path, depth: usize) -> u64 {
         .sum()
 }
 
-/// The addresses in the output of `pip config list` (lines like `global.index-url='https://…'`), in
+/// The addresses in the output of `pip config list` (`global.index-url='https://…'` and so on), in
 /// pip's own order of precedence, without secrets.
 fn configured(listing: &str) -> Vec<String> {
     // The command's own section counts over the global one, the environment over both.
@@ -251,13 +251,13 @@ mod tests {
     #[test]
     fn destinations_follow_pips_precedence_and_carry_no_secret() {
         assert_eq!(configured(""), ["https://pypi.org"]);
-        let listing = "global.index-url='https://me:pw@files.example/tok/simple'\n\
-                       global.extra-index-url='\\nhttps://a.example/x\\nhttps://b.example'\n\
-                       global.timeout='60'\n";
-        let expected = ["https://files.example", "https://a.example", "https://b.example"];
+        let listing = "global.index-url='https://me:pw@example.org/tok/simple'\n\
+            global.extra-index-url='\\nhttps://example.com:1/x\\nhttps://example.com:2'\n\
+            global.timeout='60'\n";
+        let expected = ["https://example.org", "https://example.com:1", "https://example.com:2"];
         assert_eq!(configured(listing), expected);
-        let with_env = format!("{listing}:env:.index-url='http://env.example:3141/i'\n");
-        assert_eq!(configured(&with_env)[0], "http://env.example:3141");
+        let with_env = format!("{listing}:env:.index-url='http://localhost:3141/i'\n");
+        assert_eq!(configured(&with_env)[0], "http://localhost:3141");
         let local = "global.no-index='true'\nglobal.find-links='/srv/w'\n";
         assert_eq!(configured(local), ["a local folder"]);
     }

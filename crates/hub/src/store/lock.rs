@@ -15,7 +15,7 @@ const NOTE_CAP: u64 = 200;
 /// Held while a model is read: `rm` and `pull` of it wait or refuse.
 #[derive(Debug)]
 pub struct SharedLock {
-    _file: File,
+    file: File,
 }
 
 /// Held while a model is written or removed.
@@ -73,7 +73,7 @@ impl LockFile {
         self.file.lock_shared().map_err(HubError::io("lock", &self.path))?;
         // A note that is still there was left by a writer that was killed.
         let _ = self.file.set_len(0);
-        Ok(SharedLock { _file: self.file })
+        Ok(SharedLock { file: self.file })
     }
 
     /// Who holds the model: what a writer left in the file, else a reader.
@@ -97,9 +97,19 @@ impl ExclusiveLock {
     }
 }
 
+// Both locks are given back by name: closing the file would not do while a process that another
+// thread is just starting still holds a copy of the descriptor.
+
 impl Drop for ExclusiveLock {
     fn drop(&mut self) {
         let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
+    }
+}
+
+impl Drop for SharedLock {
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
     }
 }
 

@@ -4,7 +4,7 @@
 //! sums are added before they are widened. Signed weights go through `|w| x sign(a, w)` and are
 //! widened each time, as two products of full bytes fill 16 bits.
 
-use super::Isa;
+use super::{Isa, bf16_bits};
 use crate::cpu::Kernel;
 use std::arch::x86_64::*;
 
@@ -77,6 +77,13 @@ impl Isa for Avx2 {
         ));
         fn store_f16(p: *mut u16, x: __m256) =
             _mm_storeu_si128(p.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x));
+        fn store_bf16(p: *mut u16, x: __m256) = {
+            // Rounded lane by lane: the cache is written far less than it is read.
+            let x = std::mem::transmute::<__m256, [f32; 8]>(x);
+            for (lane, x) in x.into_iter().enumerate() {
+                p.add(lane).write_unaligned(bf16_bits(x));
+            }
+        };
         fn load_u8(p: *const u8) -> __m256 =
             _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())));
         fn store_i8(p: *mut i8, x: __m256) = {
@@ -112,7 +119,6 @@ impl Isa for Avx2 {
         fn div(a: __m256, b: __m256) -> __m256 = _mm256_div_ps(a, b);
         fn fma(a: __m256, b: __m256, c: __m256) -> __m256 = _mm256_fmadd_ps(a, b, c);
         fn max(a: __m256, b: __m256) -> __m256 = _mm256_max_ps(a, b);
-        fn min(a: __m256, b: __m256) -> __m256 = _mm256_min_ps(a, b);
         fn abs(a: __m256) -> __m256 = _mm256_andnot_ps(_mm256_set1_ps(-0.0), a);
         fn select_lt(a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 =
             _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b));

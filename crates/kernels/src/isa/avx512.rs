@@ -3,7 +3,7 @@
 //! `dpbusd` wants unsigned weights, so signed ones are shifted up by 128 in the register and the
 //! sum starts at -128 times the sum of the activations.
 
-use super::Isa;
+use super::{Isa, bf16_bits};
 use crate::cpu::Kernel;
 use std::arch::x86_64::*;
 
@@ -91,6 +91,13 @@ impl Isa for Avx512 {
         ));
         fn store_f16(p: *mut u16, x: __m512) =
             _mm256_storeu_si256(p.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x));
+        fn store_bf16(p: *mut u16, x: __m512) = {
+            // Rounded lane by lane: the cache is written far less than it is read.
+            let x = std::mem::transmute::<__m512, [f32; 16]>(x);
+            for (lane, x) in x.into_iter().enumerate() {
+                p.add(lane).write_unaligned(bf16_bits(x));
+            }
+        };
         fn load_u8(p: *const u8) -> __m512 =
             _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())));
         fn store_i8(p: *mut i8, x: __m512) = {
@@ -127,7 +134,6 @@ impl Isa for Avx512 {
         fn div(a: __m512, b: __m512) -> __m512 = _mm512_div_ps(a, b);
         fn fma(a: __m512, b: __m512, c: __m512) -> __m512 = _mm512_fmadd_ps(a, b, c);
         fn max(a: __m512, b: __m512) -> __m512 = _mm512_max_ps(a, b);
-        fn min(a: __m512, b: __m512) -> __m512 = _mm512_min_ps(a, b);
         fn abs(a: __m512) -> __m512 = _mm512_abs_ps(a);
         fn select_lt(a: __m512, b: __m512, yes: __m512, no: __m512) -> __m512 =
             _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes);

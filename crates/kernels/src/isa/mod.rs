@@ -59,6 +59,8 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     unsafe fn load_bf16(self, p: *const u16) -> Self::Floats;
     /// Writes LANES f16, rounded to nearest even.
     unsafe fn store_f16(self, p: *mut u16, x: Self::Floats);
+    /// Writes LANES bf16, rounded to nearest even (NaN stays NaN).
+    unsafe fn store_bf16(self, p: *mut u16, x: Self::Floats);
     /// Reads LANES u8 as f32.
     unsafe fn load_u8(self, p: *const u8) -> Self::Floats;
     /// `a + b`.
@@ -73,8 +75,6 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     fn fma(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     /// The larger of each lane; `b` where one is NaN.
     fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
-    /// The smaller of each lane; `b` where one is NaN.
-    fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `|a|`.
     fn abs(self, a: Self::Floats) -> Self::Floats;
     /// `yes` where `a < b`, else `no`.
@@ -131,6 +131,14 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     fn halves_start(self, a: Self::Dot, ka: Self::HalfScales) -> Self::Half;
     /// `a * ka + b * kb`.
     fn halves_end(self, a: Self::Half, b: Self::Dot, kb: Self::HalfScales) -> Self::Floats;
+}
+
+/// The bits of the nearest bf16, ties to even; NaN stays NaN.
+#[inline(always)]
+pub(crate) fn bf16_bits(x: f32) -> u16 {
+    let bits = x.to_bits();
+    let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
+    if x.is_nan() { (bits >> 16) as u16 | 0x40 } else { rounded }
 }
 
 /// Negated sums of the activations as [`Isa::dot_start`] wants them: `even` over the elements whose

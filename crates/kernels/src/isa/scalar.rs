@@ -1,7 +1,10 @@
 //! Plain Rust with any number of lanes: the portable level, and the layouts of wider instruction
 //! sets on a machine that lacks them (tests).
+//!
+//! Nothing here needs inlining to be right, and the products are kept out of line: unrolled lane by
+//! lane into every kernel they would be most of the crate's code.
 
-use super::Isa;
+use super::{Isa, bf16_bits};
 
 /// `L` lanes in plain Rust.
 #[derive(Clone, Copy)]
@@ -20,7 +23,7 @@ macro_rules! lanes {
 }
 
 /// Sum of products of four unsigned and four signed bytes.
-#[inline(always)]
+#[inline]
 fn dot4(w: [i32; 4], a: i32) -> i32 {
     let a = a.to_le_bytes().map(|x| i32::from(x as i8));
     w[0] * a[0] + w[1] * a[1] + w[2] * a[2] + w[3] * a[3]
@@ -39,90 +42,92 @@ impl<const L: usize> Isa for Scalar<L> {
     type HalfScales = [i32; L];
     type Half = [i32; L];
 
-    #[inline(always)]
+    #[inline]
     fn splat(self, x: f32) -> [f32; L] {
         [x; L]
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn load(self, p: *const f32) -> [f32; L] {
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[f32; L]>().read_unaligned() }
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn store(self, p: *mut f32, x: [f32; L]) {
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[f32; L]>().write_unaligned(x) }
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn load_f16(self, p: *const u16) -> [f32; L] {
         // SAFETY: the caller lends LANES values.
         let x = unsafe { p.cast::<[u16; L]>().read_unaligned() };
         lanes!(i => half::f16::from_bits(x[i]).to_f32_const())
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn load_bf16(self, p: *const u16) -> [f32; L] {
         // SAFETY: the caller lends LANES values.
         let x = unsafe { p.cast::<[u16; L]>().read_unaligned() };
         lanes!(i => f32::from_bits(u32::from(x[i]) << 16))
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn store_f16(self, p: *mut u16, x: [f32; L]) {
         let x: [u16; L] = lanes!(i => half::f16::from_f32_const(x[i]).to_bits());
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[u16; L]>().write_unaligned(x) }
     }
-    #[inline(always)]
+    #[inline]
+    unsafe fn store_bf16(self, p: *mut u16, x: [f32; L]) {
+        let x: [u16; L] = lanes!(i => bf16_bits(x[i]));
+        // SAFETY: the caller lends LANES values.
+        unsafe { p.cast::<[u16; L]>().write_unaligned(x) }
+    }
+    #[inline]
     unsafe fn load_u8(self, p: *const u8) -> [f32; L] {
         // SAFETY: the caller lends LANES values.
         let x = unsafe { p.cast::<[u8; L]>().read() };
         lanes!(i => f32::from(x[i]))
     }
-    #[inline(always)]
+    #[inline]
     fn add(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => a[i] + b[i])
     }
-    #[inline(always)]
+    #[inline]
     fn sub(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => a[i] - b[i])
     }
-    #[inline(always)]
+    #[inline]
     fn mul(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => a[i] * b[i])
     }
-    #[inline(always)]
+    #[inline]
     fn div(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => a[i] / b[i])
     }
-    #[inline(always)]
+    #[inline]
     fn fma(self, a: [f32; L], b: [f32; L], c: [f32; L]) -> [f32; L] {
         // Not `mul_add`: without the instruction that is a call into libm for each lane.
         lanes!(i => a[i] * b[i] + c[i])
     }
-    #[inline(always)]
+    #[inline]
     fn max(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => if a[i] > b[i] { a[i] } else { b[i] })
     }
-    #[inline(always)]
-    fn min(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
-        lanes!(i => if a[i] < b[i] { a[i] } else { b[i] })
-    }
-    #[inline(always)]
+    #[inline]
     fn abs(self, a: [f32; L]) -> [f32; L] {
         lanes!(i => a[i].abs())
     }
-    #[inline(always)]
+    #[inline]
     fn select_lt(self, a: [f32; L], b: [f32; L], yes: [f32; L], no: [f32; L]) -> [f32; L] {
         lanes!(i => if a[i] < b[i] { yes[i] } else { no[i] })
     }
-    #[inline(always)]
+    #[inline]
     fn round(self, a: [f32; L]) -> [f32; L] {
         lanes!(i => a[i].round_ties_even())
     }
-    #[inline(always)]
+    #[inline]
     fn exp2_whole(self, n: [f32; L]) -> [f32; L] {
-        lanes!(i => f32::from_bits(((n[i] as i32 + 127) as u32) << 23))
+        lanes!(i => f32::from_bits(((n[i] as i32).wrapping_add(127) as u32) << 23))
     }
-    #[inline(always)]
+    #[inline]
     fn sum(self, a: [f32; L]) -> f32 {
         let mut a = a;
         let mut half = L / 2;
@@ -136,7 +141,7 @@ impl<const L: usize> Isa for Scalar<L> {
         }
         a[0]
     }
-    #[inline(always)]
+    #[inline]
     fn max_lane(self, a: [f32; L]) -> f32 {
         let mut max = a[0];
         let mut i = 1;
@@ -146,7 +151,7 @@ impl<const L: usize> Isa for Scalar<L> {
         }
         max
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn store_i8(self, p: *mut i8, x: [f32; L]) {
         // Not `clamp`, which keeps NaN.
         #[allow(clippy::manual_clamp)]
@@ -154,77 +159,77 @@ impl<const L: usize> Isa for Scalar<L> {
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[i8; L]>().write(x) }
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn bytes(self, p: *const u8) -> [u32; L] {
         // SAFETY: the caller lends LANES x 4 bytes.
         unsafe { p.cast::<[u32; L]>().read_unaligned() }
     }
-    #[inline(always)]
+    #[inline]
     fn and(self, a: [u32; L], mask: u8) -> [u32; L] {
         lanes!(i => a[i] & u32::from_ne_bytes([mask; 4]))
     }
-    #[inline(always)]
+    #[inline]
     fn or(self, a: [u32; L], b: [u32; L]) -> [u32; L] {
         lanes!(i => a[i] | b[i])
     }
-    #[inline(always)]
+    #[inline]
     fn shl(self, a: [u32; L], n: i32) -> [u32; L] {
         let low = (0xffff_u32 << n) & 0xffff;
         lanes!(i => (a[i] << n) & (low | low << 16))
     }
-    #[inline(always)]
+    #[inline]
     fn shr(self, a: [u32; L], n: i32) -> [u32; L] {
         let low = 0xffff_u32 >> n;
         lanes!(i => (a[i] >> n) & (low | low << 16))
     }
-    #[inline(always)]
+    #[inline]
     fn dot_zero(self) -> [i32; L] {
         [0; L]
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn dot_start(self, sums: *const i32, shift: i32) -> [i32; L] {
         // SAFETY: the caller lends one word.
         [unsafe { *sums } << shift; L]
     }
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn dot(self, s: [i32; L], w: [u32; L], a: *const i32) -> [i32; L] {
         // SAFETY: the caller lends one word.
         let a = unsafe { *a };
         lanes!(i => s[i] + dot4(w[i].to_ne_bytes().map(i32::from), a))
     }
-    #[inline(always)]
+    #[inline]
     fn dot_ints(self, s: [i32; L]) -> [i32; L] {
         s
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn signed_start(self, _sums: *const i32) -> [i32; L] {
         [0; L]
     }
-    #[inline(always)]
+    #[inline(never)]
     unsafe fn dot_signed(self, s: [i32; L], w: [u32; L], a: *const i32) -> [i32; L] {
         // SAFETY: the caller lends one word.
         let a = unsafe { *a };
         lanes!(i => s[i] + dot4(w[i].to_ne_bytes().map(|x| i32::from(x as i8)), a))
     }
-    #[inline(always)]
+    #[inline]
     fn add_ints(self, a: [i32; L], b: [i32; L]) -> [i32; L] {
         lanes!(i => a[i] + b[i])
     }
-    #[inline(always)]
+    #[inline]
     fn floats(self, a: [i32; L]) -> [f32; L] {
         lanes!(i => a[i] as f32)
     }
-    #[inline(always)]
+    #[inline]
     unsafe fn half_scales(self, p: *const i8) -> [i32; L] {
         // SAFETY: the caller lends LANES values.
         let x = unsafe { p.cast::<[i8; L]>().read() };
         lanes!(i => i32::from(x[i]))
     }
-    #[inline(always)]
+    #[inline]
     fn halves_start(self, a: [i32; L], ka: [i32; L]) -> [i32; L] {
         lanes!(i => a[i] * ka[i])
     }
-    #[inline(always)]
+    #[inline]
     fn halves_end(self, a: [i32; L], b: [i32; L], kb: [i32; L]) -> [f32; L] {
         lanes!(i => (a[i] + b[i] * kb[i]) as f32)
     }

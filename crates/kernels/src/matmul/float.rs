@@ -10,6 +10,7 @@
 
 use super::Acts;
 use crate::cpu::Kernel;
+use crate::element::{Element, F32};
 use crate::isa::Isa;
 use crate::quant::{TensorType, dequantize};
 use std::marker::PhantomData;
@@ -17,39 +18,6 @@ use std::ops::Range;
 
 /// Vectors across a float tile.
 pub(super) const WIDE: usize = 4;
-
-/// How a stored weight becomes f32.
-pub(super) trait Element: Copy + Send + Sync {
-    /// Bytes of a weight.
-    const BYTES: usize;
-    /// Reads LANES weights.
-    ///
-    /// # Safety
-    /// `p` points to them.
-    unsafe fn load<I: Isa>(isa: I, p: *const u8) -> I::Floats;
-}
-
-/// Names the way a weight of each float type is read.
-macro_rules! elements {
-    ($($name:ident, $bytes:literal, $load:ident;)*) => {$(
-        #[derive(Clone, Copy)]
-        pub(super) struct $name;
-        impl Element for $name {
-            const BYTES: usize = $bytes;
-            #[inline(always)]
-            unsafe fn load<I: Isa>(isa: I, p: *const u8) -> I::Floats {
-                // SAFETY: as the caller's.
-                unsafe { isa.$load(p.cast()) }
-            }
-        }
-    )*};
-}
-
-elements! {
-    F32, 4, load;
-    F16, 2, load_f16;
-    Bf16, 2, load_bf16;
-}
 
 /// The outputs of some rows of weights, row-major `[rows of activations][width]`.
 #[derive(Clone, Copy)]

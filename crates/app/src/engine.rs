@@ -1,4 +1,5 @@
-//! The sealed engine of one command: its options, its start with progress, its errors as exit codes.
+//! The sealed engine of one command: its options, its start with progress, its errors as exit
+//! codes.
 
 use std::cell::RefCell;
 use std::str::FromStr;
@@ -26,7 +27,8 @@ pub(crate) struct EngineArgs {
     /// Element type of the KV cache [setting: kv]
     #[arg(long, value_name = "TYPE")]
     pub(crate) kv: Option<Kv>,
-    /// Refuse to run the engine below this level: full, syscall or none [setting: require_isolation]
+    /// Refuse to run the engine below this level: full, syscall or none [setting:
+    /// require_isolation]
     #[arg(long, value_name = "LEVEL")]
     pub(crate) require_isolation: Option<Isolation>,
 }

@@ -33,7 +33,7 @@ pub(crate) struct Conversation {
 impl Conversation {
     /// An empty conversation; `raw` sends each text alone and without a template.
     pub(crate) fn new(system: Option<String>, raw: bool) -> Self {
-        Self { system: system.map(|text| message("system", text)), messages: Vec::new(), raw }
+        Self { system: system.map(|text| Message::new("system", &text)), messages: Vec::new(), raw }
     }
 
     /// The prompt that ends with this text of the user.
@@ -43,13 +43,14 @@ impl Conversation {
         }
         let mut messages: Vec<Message> =
             self.system.iter().chain(&self.messages).cloned().collect();
-        messages.push(message("user", text.to_owned()));
+        messages.push(Message::new("user", text));
         Prompt::Chat { messages, tools_json: String::new() }
     }
 
     fn add(&mut self, text: String, answer: String) {
         if !self.raw {
-            self.messages.extend([message("user", text), message("assistant", answer)]);
+            let turns = [Message::new("user", &text), Message::new("assistant", &answer)];
+            self.messages.extend(turns);
         }
     }
 
@@ -59,10 +60,6 @@ impl Conversation {
         self.messages.clear();
         self.add("What have we talked about so far?".to_owned(), summary);
     }
-}
-
-fn message(role: &str, content: String) -> Message {
-    Message { role: role.to_owned(), content }
 }
 
 /// What a line is.

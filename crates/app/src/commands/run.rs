@@ -129,9 +129,7 @@ impl Run {
 }
 
 fn chat(system: Option<String>, prompt: String) -> Prompt {
-    let message = |role: &str, content| Message { role: role.to_owned(), content };
-    let mut messages: Vec<Message> =
-        system.map(|text| message("system", text)).into_iter().collect();
-    messages.push(message("user", prompt));
+    let system = system.map(|text| Message::new("system", &text));
+    let messages = system.into_iter().chain([Message::new("user", &prompt)]).collect();
     Prompt::Chat { messages, tools_json: String::new() }
 }

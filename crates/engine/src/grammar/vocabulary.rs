@@ -1,9 +1,9 @@
-//! The vocabulary as grammars see it: a trie over the bytes of its tokens, built once per model when
-//! the first constraint comes.
+//! The vocabulary as grammars see it: a trie over the bytes of its tokens, built once per model
+//! when the first constraint comes.
 //!
 //! Control tokens are marked, so that no grammar can match them as text. Tokens that no sane
-//! vocabulary has (hundreds of bytes, or many with the same bytes) are left out: a grammar cannot use
-//! them, everything else can.
+//! vocabulary has (hundreds of bytes, or many with the same bytes) are left out: a grammar cannot
+//! use them, everything else can.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,9 +21,9 @@ const MAX_TOKEN_BYTES: usize = 1000;
 const MAX_BYTES: usize = 4_000_000;
 /// Most tokens with the same bytes that a grammar may use.
 const MAX_EQUAL: u32 = 16;
-/// The tokens that are allowed together or not at all inside a JSON string; their answer is kept. The
-/// library's four such sets cost twice the memory of this one (measured on 262,144 tokens) and are
-/// not faster.
+/// The tokens that are allowed together or not at all inside a JSON string; their answer is kept.
+/// The library's four such sets cost twice the memory of this one (measured on 262,144 tokens) and
+/// are not faster.
 const TEXT_SLICE: &str = r#"[^"\\\x00-\x1F\x7F]+"#;
 
 /// What every grammar of a model shares.
@@ -110,8 +110,8 @@ fn drop_unusable(words: &mut [Vec<u8>]) {
     }
 }
 
-/// What a grammar may cost. The library's defaults allow half a gigabyte of lexer states; these keep
-/// a hostile grammar below about 60 MB and 50 ms a token, and the schemas of the field compile
+/// What a grammar may cost. The library's defaults allow half a gigabyte of lexer states; these
+/// keep a hostile grammar below about 60 MB and 50 ms a token, and the schemas of the field compile
 /// within them.
 fn limits() -> ParserLimits {
     ParserLimits {

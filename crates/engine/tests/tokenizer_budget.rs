@@ -10,17 +10,10 @@ use hearth_engine::tokenizer::Tokenizer;
 mod tokenizer_support;
 
 use tokenizer_support::random::Random;
-use tokenizer_support::{NAMES, vocabulary};
+use tokenizer_support::{NAMES, running_time, vocabulary};
 
 /// Merges for which a build may take 100 ms.
 const MERGES: usize = 280_000;
-
-/// Time that this thread has run, so that what else the machine does is not counted.
-fn running_time() -> Duration {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux's clock");
-    let first = stat.split(' ').next().expect("the time comes first");
-    Duration::from_nanos(first.parse().expect("nanoseconds"))
-}
 
 /// Checks memory, and the best time of five.
 fn check(name: &str, gguf: &Gguf) {

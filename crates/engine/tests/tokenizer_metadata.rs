@@ -161,6 +161,8 @@ fn unigram_takes_the_best_sum_and_joins_unknown_characters() {
     assert_eq!(ids(&tokenizer, "a"), [5]);
     assert_eq!(ids(&tokenizer, "a xy a"), [5, 3, 2, 5]);
     assert_eq!(tokenizer.decode(&[5, 5]), "a a");
+    let stray = tokenizer.encode(b"a\xff\xe4\xbda", false, false);
+    assert_eq!(stray, ids(&tokenizer, "a\u{fffd}a"), "stray bytes are unknown characters");
     keys.push(("remove_extra_whitespaces", true.into()));
     assert_eq!(ids(&build(&keys).unwrap(), "  a   a  "), [5, 5]);
 }
@@ -185,6 +187,8 @@ fn ends_of_generation_by_key_and_by_name() {
     };
     assert_eq!(ends(&[("</s>", NORMAL), ("<eos>", NORMAL)]), [1]);
     assert_eq!(ends(&[("</s>", CONTROL)]), [0]);
+    assert_eq!(ends(&[("</s>", USER), ("<s>", USER)]), [0; 0]);
+    assert_eq!(ends(&[("</s>", USER), ("<s>", CONTROL)]), [0]);
     assert_eq!(ends(&[("<|end|>", CONTROL)]), [0]);
     assert_eq!(
         ends(&[("<|end|>", CONTROL), ("<|return|>", CONTROL), ("<|call|>", CONTROL)]),
@@ -254,7 +258,7 @@ fn phi_3_swallows_spaces_after_special_tokens_but_some() {
     let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
     assert_eq!(tokenizer.encode(b"<|user|> \n a", false, true), [5, 3, 4]);
     assert_eq!(tokenizer.encode(b"<s> a", false, true), [1, 3, 3, 4]);
-    assert_eq!(tokenizer.encode(b"</s> \t", false, false), [2]);
+    assert_eq!(tokenizer.encode(b"</s> \t", false, true), [2]);
 }
 
 /// The keys with one more, which wins, and a part of the error.

@@ -72,8 +72,11 @@ impl Tokenizer {
     ///
     /// With `add_special` the tokens that the model expects at the start and end of a text are
     /// added. Control tokens that the text names, such as `<|im_end|>`, stay text unless
-    /// `parse_special`. Bytes that are no UTF-8 become byte tokens where text is read by bytes (BPE
-    /// by scores) and U+FFFD each elsewhere, as in llama.cpp.
+    /// `parse_special`.
+    ///
+    /// Text need not be UTF-8. BPE by scores reads it by bytes, and a lead byte takes the bytes
+    /// after it along; elsewhere each byte that is not part of a character becomes U+FFFD. So does
+    /// llama.cpp, but for overlong forms and surrogates, which it lets pass as characters.
     pub fn encode(&self, text: &[u8], add_special: bool, parse_special: bool) -> Vec<u32> {
         self.encode_pieces(text, add_special, parse_special, &|text| Cow::Borrowed(text))
     }
@@ -106,7 +109,7 @@ impl Tokenizer {
                     Model::SentencePiece(model) => model.encode(vocab, &text, at_start, &mut out),
                     Model::Bpe(model) => model.encode(vocab, &repaired(&text), &mut out),
                     Model::WordPiece(model) => model.encode(vocab, &repaired(&text), &mut out),
-                    Model::Unigram(model) => model.encode(vocab, &repaired(&text), &mut out),
+                    Model::Unigram(model) => model.encode(vocab, &text, &mut out),
                 }
                 at_start = false;
             });

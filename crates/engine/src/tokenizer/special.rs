@@ -149,9 +149,13 @@ impl SpecialTokens {
         self.eot = self.eot.or(turn_ends.first().copied());
         self.ends.extend(&turn_ends);
         self.ends.extend(END_OF_GENERATION.iter().filter_map(find));
+        // `</s>` is also a tag of HTML, so that it counts only with control tokens of that style.
+        let control =
+            |name: &[u8]| vocab.find(name).is_some_and(|id| vocab.kind(id) == Kind::Control);
+        if control(b"<s>") || control(b"</s>") {
+            self.ends.extend(vocab.find(b"</s>"));
+        }
         let by_name = self.ends.clone();
-        // `</s>` is also a word of HTML, so that it counts only where the file marks it.
-        self.ends.extend(vocab.find(b"</s>").filter(|&id| vocab.kind(id) == Kind::Control));
         self.ends.extend(self.eos.iter().chain(&self.eot));
         // With `<|return|>` and `<|call|>`, `<|end|>` only ends a part of the answer.
         let has = |name: &str| vocab.find(name.as_bytes()).is_some();

@@ -157,13 +157,3 @@ fn unigram(meta: &Meta, tokens: &Tokens) -> Tokenizer {
         .unwrap();
     oracle
 }
-
-/// Whether the oracle strips more than we after an added token: it counts all of Unicode's spaces,
-/// and llama.cpp and we those of ASCII.
-pub(crate) fn strips_more(text: &str) -> bool {
-    let after = |(at, found): (usize, &str)| {
-        let rest = text[at + found.len()..].trim_start_matches(|c: char| c.is_ascii_whitespace());
-        rest.starts_with(char::is_whitespace)
-    };
-    text.match_indices("</s>").any(after)
-}

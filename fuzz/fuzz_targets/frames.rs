@@ -21,5 +21,5 @@ fn one_direction<T: Serialize + DeserializeOwned>(bytes: &[u8]) {
         assert_eq!(encode(&second).expect("it came from a frame"), again);
     }
     let mut reader = FrameReader::<_, T>::new(bytes);
-    while let Ok(Some(_)) = reader.next() {}
+    while let Ok(Some(_)) = reader.receive() {}
 }

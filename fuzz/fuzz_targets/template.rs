@@ -2,7 +2,7 @@
 //! and memory that the runner sets.
 //!
 //! The input is fields separated by byte 0x1e: the template, the tools, then role and content of
-//! each message.
+//! each message. Content that begins with `[` is a list of tool calls too.
 #![no_main]
 
 use hearth_engine::protocol::Message;
@@ -17,7 +17,8 @@ fuzz_target!(|bytes: &[u8]| {
     let mut messages = Vec::new();
     while let Some(role) = fields.next() {
         let content = fields.next().unwrap_or_default();
-        messages.push(Message { role: role.to_owned(), content: content.to_owned() });
+        let calls = content.starts_with('[').then(|| content.to_owned());
+        messages.push(Message { tool_calls_json: calls, ..Message::new(role, content) });
     }
     let Ok(template) = ChatTemplate::new(source, "<s>", "</s>") else { return };
     assert_eq!(template.source(), source);

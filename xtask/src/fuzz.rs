@@ -77,8 +77,7 @@ fn host() -> Result<String> {
 
 /// Builds one target in `target/fuzz-build`, apart from everything built without these flags.
 fn build(name: &str, host: &str) -> Result<()> {
-    let mut build =
-        cargo(&["build", "--manifest-path", "fuzz/Cargo.toml", "--release", "--locked"]);
+    let mut build = cargo(&["build", "--manifest-path", "fuzz/Cargo.toml", "--release"]);
     build
         .args(["--bin", name, "--target", host, "--target-dir", "target/fuzz-build"])
         .env("RUSTC_BOOTSTRAP", "1")

@@ -38,7 +38,7 @@ pub(crate) struct Args {
     /// Seed of the weights.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// A GGUF file whose tokenizer to use; Llama 3's from testdata unless given.
+    /// A GGUF file whose tokenizer to use; one from testdata unless given.
     #[arg(long)]
     vocab: Option<PathBuf>,
 }
@@ -54,7 +54,7 @@ pub(crate) fn run(args: Args) -> Result<()> {
     }
     let vocabulary = match &args.vocab {
         Some(path) => open(path)?,
-        None => vocabulary::llama3()?,
+        None => vocabulary::packed(shape.vocabulary())?,
     };
     let start = Instant::now();
     let partial = out.with_extension("gguf.partial");
@@ -152,6 +152,23 @@ mod tests {
         writer.set("tokenizer.ggml.tokens", Value::strings(["a", "b"]));
         writer.set("tokenizer.ggml.token_type", vec![1i32, 1]);
         Gguf::from_vec(writer.to_vec(&[]).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_vocabularies_in_testdata_fit_their_shapes() {
+        for name in ["llama-3.2-1b", "gemma-3-1b", "qwen3-0.6b", "phi-4-mini"] {
+            let shape = Shape::named(name).unwrap();
+            let vocabulary = vocabulary::packed(shape.vocabulary()).unwrap();
+            let keys = vocabulary::keys(&vocabulary, shape.vocab).unwrap();
+            let mut writer = Writer::new();
+            keys.into_iter().for_each(|(key, value)| {
+                writer.set(&key, value);
+            });
+            let gguf = Gguf::from_vec(writer.to_vec(&[]).unwrap()).unwrap();
+            let tokens = gguf.meta().strs("tokenizer.ggml.tokens").unwrap().unwrap();
+            assert_eq!(tokens.len(), shape.vocab, "{name}");
+            assert_eq!(tokens.iter().collect::<HashSet<_>>().len(), shape.vocab, "{name}");
+        }
     }
 
     #[test]

@@ -204,6 +204,15 @@ impl Shape {
         }
     }
 
+    /// The vocabulary in testdata that is the shape's own, or else as good as another.
+    pub(super) fn vocabulary(&self) -> &'static str {
+        match self.family {
+            Family::Llama | Family::Phi3 => "llama-bpe",
+            Family::Gemma3 => "gemma-4",
+            Family::Qwen3 => "qwen2",
+        }
+    }
+
     /// Elements of a head that are rotated.
     fn rotated(&self) -> usize {
         if self.family == Family::Phi3 { self.head_dim * 3 / 4 } else { self.head_dim }

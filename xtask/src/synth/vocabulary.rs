@@ -3,14 +3,16 @@
 use anyhow::{Context, Result, ensure};
 use hearth_engine::gguf::{Gguf, Value};
 
+use crate::cargo::root;
+
 /// llama.cpp's number for a token that is never produced.
 const UNUSED: i32 = 5;
 
-/// Llama 3's vocabulary, from testdata.
-pub(super) fn llama3() -> Result<Gguf> {
-    let path = "testdata/vocab/llama-bpe.gguf.xz";
-    let packed = std::fs::read(path)
-        .with_context(|| format!("cannot read {path}; run in the repository, or give --vocab"))?;
+/// The vocabulary of this name in testdata.
+pub(super) fn packed(name: &str) -> Result<Gguf> {
+    let path = format!("testdata/vocab/{name}.gguf.xz");
+    let packed =
+        std::fs::read(root().join(&path)).with_context(|| format!("cannot read {path}"))?;
     let mut file = Vec::new();
     lzma_rs::xz_decompress(&mut packed.as_slice(), &mut file)
         .map_err(|error| anyhow::anyhow!("cannot unpack {path}: {error:?}"))?;

@@ -1,6 +1,7 @@
 //! Compares random texts with the `tokenizers` crate: `tokenizer_oracle COUNT [VOCABULARY…]`.
 //!
-//! The tests do the same with fewer texts; this is for a million, and prints the time each side took.
+//! The tests do the same with fewer texts; this is for a million, and prints the time each side
+//! took.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

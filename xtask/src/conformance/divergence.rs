@@ -6,6 +6,10 @@ use super::Bench;
 use super::logits::{ours, prompt, theirs};
 use crate::record::Row;
 use anyhow::{Result, ensure};
+use hearth_engine::arch::Config;
+use hearth_engine::gguf::Gguf;
+use std::fs::File;
+use std::path::Path;
 
 /// Tokens compared; the reference is slow.
 const TOKENS: usize = 128;
@@ -18,7 +22,7 @@ pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for model in &bench.models {
         let tokens = prompt(model.name, TOKENS)?;
-        let exact = ours(bench, &model.path, &tokens, &["--reference"])?;
+        let exact = reference(&model.path, &tokens)?;
         let width = exact.len() / tokens.len();
         let ours = ours(bench, &model.path, &tokens, &["--kv", "f16"])?;
         let theirs = theirs(bench, &model.path, &tokens, &["--kv", "f16", "--flash"])?;
@@ -33,6 +37,12 @@ pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
         });
     }
     Ok(rows)
+}
+
+/// Logits of the plain forward pass, computed in this process and without a seal.
+fn reference(model: &Path, tokens: &[u32]) -> Result<Vec<f32>> {
+    let gguf = Gguf::open(vec![File::open(model)?])?;
+    Ok(hearth_engine::reference::logits(&gguf, &Config::read(gguf.meta())?, tokens)?)
 }
 
 /// Mean over the rows of KL(softmax(p) || softmax(q)), in nats.

@@ -89,9 +89,10 @@ fn folder_of_modules(path: &str) -> &str {
     }
 }
 
-/// Files that hold nothing but tests.
+/// Files that are not shipped: tests, and examples that show or make something for tests.
 fn is_test_file(path: &str) -> bool {
-    path.contains("/tests/") || path.ends_with("/tests.rs") || path.contains("/benches/")
+    let folders = ["/tests/", "/examples/", "/benches/"];
+    folders.iter().any(|folder| path.contains(folder)) || path.ends_with("/tests.rs")
 }
 
 fn walk(root: &Path, folder: &Path, files: &mut Vec<File>) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Special tokens: which there are, which end an answer, and where text names them.
 //!
-//! Files often leave the type or the role of a special token out, so that well-known names count too;
-//! they are listed here once, as llama.cpp has them.
+//! Files often leave the type or the role of a special token out, so that well-known names count
+//! too; they are listed here once, as llama.cpp has them.
 
 use crate::gguf::Meta;
 
@@ -10,7 +10,8 @@ use super::load::Family;
 use super::prefix::PrefixIndex;
 use super::vocab::{Kind, Vocab};
 
-/// Names of tokens that end a turn; the first one that a vocabulary has is its `eot` if no key names it.
+/// Names of tokens that end a turn; the first one that a vocabulary has is its `eot` if no key
+/// names it.
 const END_OF_TURN: &[&str] = &[
     "<|eot_id|>",
     "<|im_end|>",
@@ -148,9 +149,13 @@ impl SpecialTokens {
         self.eot = self.eot.or(turn_ends.first().copied());
         self.ends.extend(&turn_ends);
         self.ends.extend(END_OF_GENERATION.iter().filter_map(find));
+        // `</s>` is also a tag of HTML, so that it counts only with control tokens of that style.
+        let control =
+            |name: &[u8]| vocab.find(name).is_some_and(|id| vocab.kind(id) == Kind::Control);
+        if control(b"<s>") || control(b"</s>") {
+            self.ends.extend(vocab.find(b"</s>"));
+        }
         let by_name = self.ends.clone();
-        // `</s>` is also a word of HTML, so that it counts only where the file marks it.
-        self.ends.extend(vocab.find(b"</s>").filter(|&id| vocab.kind(id) == Kind::Control));
         self.ends.extend(self.eos.iter().chain(&self.eot));
         // With `<|return|>` and `<|call|>`, `<|end|>` only ends a part of the answer.
         let has = |name: &str| vocab.find(name.as_bytes()).is_some();
@@ -191,7 +196,8 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    /// Files do not say which tokens swallow spaces; it goes by the names of models, as in llama.cpp.
+    /// Files do not say which tokens swallow spaces; it goes by the names of models, as in
+    /// llama.cpp.
     pub(super) fn new(meta: &Meta, vocab: &Vocab) -> Result<Partition, TokenizerError> {
         let special =
             |&id: &u32| matches!(vocab.kind(id), Kind::Control | Kind::UserDefined | Kind::Unknown);
@@ -220,9 +226,9 @@ impl Partition {
         self.index.longest(vocab, text, |id| vocab.kind(id) != Kind::UserDefined).is_some()
     }
 
-    /// Cuts `text` at special tokens, from the left, the longest first: `piece` gets the text before
-    /// each (never empty) and then the token. Control tokens are text unless `parse_special`; tokens
-    /// that the model's makers added as words are always found.
+    /// Cuts `text` at special tokens, from the left, the longest first: `piece` gets the text
+    /// before each (never empty) and then the token. Control tokens are text unless
+    /// `parse_special`; tokens that the model's makers added as words are always found.
     pub(super) fn cut<'a>(
         &self,
         vocab: &Vocab,

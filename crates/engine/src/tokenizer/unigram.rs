@@ -29,8 +29,9 @@ struct Step {
 }
 
 impl Unigram {
-    /// Appends the tokens of `text`.
-    pub(super) fn encode(&self, vocab: &Vocab, text: &str, out: &mut Vec<u32>) {
+    /// Appends the tokens of `text`. A byte that is not part of a character counts as U+FFFD, which
+    /// the character map does not see.
+    pub(super) fn encode(&self, vocab: &Vocab, text: &[u8], out: &mut Vec<u32>) {
         let text = self.normalize(text);
         let start = Step { token: self.unknown, from: 0, score: f64::NEG_INFINITY };
         let mut best = vec![start; text.len() + 1];
@@ -74,21 +75,13 @@ impl Unigram {
     }
 
     /// Applies the character map and writes spaces as `▁`.
-    fn normalize(&self, text: &str) -> String {
+    fn normalize(&self, text: &[u8]) -> String {
         let mut mapped = Vec::with_capacity(text.len() + 8);
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            let len = match self.charsmap.replace(rest.as_bytes()) {
-                Some((len, replacement)) if rest.is_char_boundary(len) => {
-                    mapped.extend_from_slice(replacement);
-                    len
-                }
-                _ => {
-                    mapped.extend_from_slice(&rest.as_bytes()[..c.len_utf8()]);
-                    c.len_utf8()
-                }
-            };
-            rest = &rest[len..];
+        for chunk in text.utf8_chunks() {
+            self.map(chunk.valid(), &mut mapped);
+            for _ in chunk.invalid() {
+                mapped.extend_from_slice("\u{fffd}".as_bytes());
+            }
         }
         let mut out = String::with_capacity(mapped.len() + 8);
         let (mut in_word, mut prefixed) = (false, false);
@@ -108,5 +101,23 @@ impl Unigram {
             out.push(c);
         }
         out
+    }
+
+    /// Appends `text` with its replacements.
+    fn map(&self, text: &str, mapped: &mut Vec<u8>) {
+        let mut rest = text;
+        while let Some(c) = rest.chars().next() {
+            let len = match self.charsmap.replace(rest.as_bytes()) {
+                Some((len, replacement)) if rest.is_char_boundary(len) => {
+                    mapped.extend_from_slice(replacement);
+                    len
+                }
+                _ => {
+                    mapped.extend_from_slice(&rest.as_bytes()[..c.len_utf8()]);
+                    c.len_utf8()
+                }
+            };
+            rest = &rest[len..];
+        }
     }
 }

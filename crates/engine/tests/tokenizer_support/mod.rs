@@ -1,9 +1,10 @@
-//! What the tokenizer tests share: the vocabularies of `testdata/vocab`, unpacked once for each test
-//! binary, and mean random texts. The `tokenizers` crate as an oracle is in `oracle.rs`.
+//! What the tokenizer tests share: the vocabularies of `testdata/vocab`, unpacked once for each
+//! test binary, and mean random texts. The `tokenizers` crate as an oracle is in `oracle.rs`.
 
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use hearth_engine::gguf::{Gguf, write::Writer};
 use hearth_engine::tokenizer::Tokenizer;
@@ -83,4 +84,11 @@ pub(crate) fn vectors(name: &str) -> Vec<(String, Vec<u32>)> {
     // The last text may be an empty one that the file ends with.
     assert!(texts.len() == ids.len() || texts.len() == ids.len() + 1, "{name}");
     texts.into_iter().zip(ids).collect()
+}
+
+/// Time that this thread has run, so that what else the machine does is not counted.
+pub(crate) fn running_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux's clock");
+    let first = stat.split(' ').next().expect("the time comes first");
+    Duration::from_nanos(first.parse().expect("nanoseconds"))
 }

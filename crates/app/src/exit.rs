@@ -69,6 +69,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// An error that ends the program with `code`. The message says what was found, what was
     /// expected and what to do next.
+    #[expect(clippy::new_ret_no_self, reason = "it is only ever used as an `anyhow::Error`")]
     pub(crate) fn new(code: Code, message: impl Into<String>) -> anyhow::Error {
         Self { code, message: message.into() }.into()
     }

@@ -69,6 +69,9 @@ fn import_list_show_rm() {
     assert!(home.ok(&["show", "tiny.q4_1"]).contains("sha256"));
     assert!(home.ok(&["show", "Tiny.Q4_1.gguf"]).contains("13 bytes"));
 
+    std::fs::rename(home.path("Tiny.Q4_1.gguf"), home.path("away")).unwrap();
+    assert!(home.ok(&["list"]).contains("file gone"));
+    std::fs::rename(home.path("away"), home.path("Tiny.Q4_1.gguf")).unwrap();
     home.ok(&["rm", "tiny.q4_1"]);
     assert!(home.path("Tiny.Q4_1.gguf").exists(), "rm leaves an imported file alone");
     assert_eq!(home.ok(&["list"]), "");
@@ -179,4 +182,25 @@ fn version_is_quick() {
         .min()
         .unwrap();
     assert!(best < Duration::from_millis(20), "took {best:?} at best");
+}
+
+/// A package client of the user's own, named by a relative path, with a store named by another:
+/// both mean what they mean where the user stands, though the client runs elsewhere.
+#[test]
+fn relative_paths_mean_the_users_folder() {
+    let home = Home::new();
+    let script = "#!/bin/sh\n[ \"$3\" = config ] || echo \"to ${10}\" > \"$HOME/called\"\n";
+    std::fs::write(home.path("source"), script).unwrap();
+    // Copied by another process, so that no descriptor open for writing keeps it from running.
+    let copied = Command::new("install")
+        .args(["-m", "755"])
+        .args([home.path("source"), home.path("client")])
+        .status();
+    assert!(copied.unwrap().success());
+    let args = ["pull", "smollm2:135m", "--store", "mine", "--quiet"];
+    let output = home.command(&args).env("HEARTH_PYTHON", "./client").output().unwrap();
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
+    let called = std::fs::read_to_string(home.path("called")).unwrap();
+    let into = home.path("mine/.partial/smollm2-135m/scratch/wheels");
+    assert_eq!(called.trim_end(), format!("to {}", into.display()));
 }

@@ -16,7 +16,9 @@ fn rfc3339(seconds: u64, millis: u32) -> String {
 
 /// Year, month (1 to 12) and day (1 to 31) of a count of days since 1970-01-01.
 fn civil_date(mut days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     // Whole cycles of 400 years first, so that the loop below stays short for any clock.
     let mut year = 1970 + days / 146_097 * 400;
     days %= 146_097;

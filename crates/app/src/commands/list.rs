@@ -4,7 +4,7 @@ use super::show;
 use crate::context::App;
 use crate::terminal::plain;
 use clap::Args;
-use hearth_hub::{Entry, Manifest, readable};
+use hearth_hub::{Entry, Manifest, Store, readable};
 use serde_json::json;
 use std::io::Write;
 
@@ -44,29 +44,38 @@ impl List {
             app.note("no model in the store yet; `hearth list --all` shows what can be pulled");
         }
         if !stored.is_empty() {
-            write!(out, "{}", table(stored.iter().map(stored_row)))?;
+            write!(out, "{}", table(stored.iter().map(|manifest| stored_row(manifest, &store))))?;
         }
         if !available.is_empty() {
             let gap = if stored.is_empty() { "" } else { "\n" };
             writeln!(out, "{gap}Can be pulled:")?;
-            write!(out, "{}", table(available.into_iter().map(available_row)))?;
+            write!(
+                out,
+                "{}",
+                table(available.into_iter().map(|entry| available_row(entry, &store)))
+            )?;
         }
         Ok(())
     }
 }
 
-fn stored_row(manifest: &Manifest) -> [String; 7] {
+fn stored_row(manifest: &Manifest, store: &Store) -> [String; 7] {
     let facts = &manifest.facts;
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
     // The licence's address is for `show`.
     let licence = known(&facts.licence);
+    let checksum = match (store.is_present(manifest), manifest.verified) {
+        (false, _) => "file gone",
+        (true, true) => "verified",
+        (true, false) => "recorded",
+    };
     let licence = licence.split(" (").next().unwrap_or_default().to_owned();
     [
         facts.name.to_string(),
         readable(manifest.bytes()),
         known(&facts.parameters),
         known(&facts.quant),
-        if manifest.verified { "verified" } else { "recorded" }.into(),
+        checksum.into(),
         licence,
         shortened(if manifest.in_place() {
             format!("in place: {}", manifest.source)
@@ -85,11 +94,15 @@ fn shortened(text: String) -> String {
     }
 }
 
-fn available_row(entry: &Entry) -> [String; 7] {
+fn available_row(entry: &Entry, store: &Store) -> [String; 7] {
     let packages = entry.packages.len();
+    let size = match store.begun(&entry.name) {
+        0 => readable(entry.bytes),
+        begun => format!("{} ({} here)", readable(entry.bytes), readable(begun)),
+    };
     [
         entry.name.to_string(),
-        readable(entry.bytes),
+        size,
         entry.parameters.clone(),
         entry.quant.clone(),
         if entry.sha256.is_some() { "known" } else { "none" }.into(),

@@ -96,6 +96,7 @@ pub(crate) fn json_of(manifest: &Manifest, store: &Store) -> Value {
         "bytes": manifest.bytes(),
         "verified": manifest.verified,
         "in_place": manifest.in_place(),
+        "present": store.is_present(manifest),
         "files": files,
     })
 }

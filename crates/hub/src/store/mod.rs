@@ -50,6 +50,8 @@ impl Store {
     /// # Errors
     /// If the folder exists and cannot be read.
     pub fn open(root: PathBuf) -> Result<Self, HubError> {
+        // Absolute: package clients run in a folder of their own and are given paths in here.
+        let root = std::path::absolute(&root).map_err(HubError::io("find", &root))?;
         let store = Self { root };
         store.sweep()?;
         Ok(store)
@@ -84,6 +86,17 @@ impl Store {
     pub fn manifest(&self, name: &ModelName) -> Result<Option<Manifest>, HubError> {
         let manifest = Manifest::read(&self.folder(name))?;
         Ok(manifest.filter(|manifest| manifest.facts.name == *name))
+    }
+
+    /// Complete bytes of an unfinished pull of `name`, which the next pull takes up.
+    pub fn begun(&self, name: &ModelName) -> u64 {
+        self.partial(name).resume().files.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
+    }
+
+    /// Are all files of a model where its manifest says? They are not opened.
+    pub fn is_present(&self, manifest: &Manifest) -> bool {
+        let folder = self.folder(&manifest.facts.name);
+        manifest.files.iter().all(|file| file.path(&folder).is_file())
     }
 
     /// Removes a model, or what is there of an unfinished pull; files in place stay where they are.

@@ -33,9 +33,9 @@ pub(super) fn check_nesting(grammar: &str) -> Result<(), GrammarError> {
     Ok(())
 }
 
-/// The expression without anchors around the whole of it: an output must match from its start to its
-/// end anyway, and the compiler has no anchors. A lone backslash at the end is refused, because the
-/// compiler would drop it.
+/// The expression without anchors around the whole of it: an output must match from its start to
+/// its end anyway, and the compiler has no anchors. A lone backslash at the end is refused, because
+/// the compiler would drop it.
 pub(super) fn whole_match(regex: &str) -> Result<&str, GrammarError> {
     let trailing = regex.chars().rev().take_while(|c| *c == '\\').count();
     if trailing % 2 == 1 {
@@ -48,7 +48,8 @@ pub(super) fn whole_match(regex: &str) -> Result<&str, GrammarError> {
         rest.chars().rev().take_while(|c| *c == '\\').count() % 2 == 0
     });
     let inner = end.unwrap_or(start);
-    // `^a|b$` anchors each branch on one side only: leave it, so that it is refused and not changed.
+    // `^a|b$` anchors each branch on one side only: leave it, so that it is refused and not
+    // changed.
     Ok(if has_top_level_bar(inner) { regex } else { inner })
 }
 

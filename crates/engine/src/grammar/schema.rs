@@ -1,7 +1,7 @@
 //! Strictness: refuses a JSON Schema that says more than the grammar can enforce.
 //!
-//! The compiler behind `Matcher` skips keywords that it does not know, as JSON Schema allows. Here a
-//! keyword is either enforced, known to describe only, or an error that names it and its place.
+//! The compiler behind `Matcher` skips keywords that it does not know, as JSON Schema allows. Here
+//! a keyword is either enforced, known to describe only, or an error that names it and its place.
 
 use serde_json::Value as Json;
 

@@ -27,8 +27,8 @@ fn env() -> GrammarEnv {
     GrammarEnv::from_words(words, &[end - 2, end - 1]).unwrap()
 }
 
-/// Walks `text` by the longest or the shortest tokens; true if every token was allowed and the output
-/// may end there. The mask and `accept` must agree at every step, on all tokens tried.
+/// Walks `text` by the longest or the shortest tokens; true if every token was allowed and the
+/// output may end there. The mask and `accept` must agree at every step, on all tokens tried.
 fn walk(env: &GrammarEnv, constraint: &Constraint, text: &str, longest: bool) -> bool {
     let words = words();
     let mut matcher = Matcher::new(constraint, env).unwrap();

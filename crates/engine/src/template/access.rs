@@ -1,7 +1,8 @@
 //! `value.name` and `value[key]`, with jinja2's order of lookups.
 //!
-//! A dot looks for a method first and an item second (`tool.items` is the method even where the dict
-//! has such a key); a subscript the other way round. What is missing is undefined, not an error.
+//! A dot looks for a method first and an item second (`tool.items` is the method even where the
+//! dict has such a key); a subscript the other way round. What is missing is undefined, not an
+//! error.
 
 use std::rc::Rc;
 

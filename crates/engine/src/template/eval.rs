@@ -1,8 +1,8 @@
 //! Runs a parsed template: statements, scopes, loops and macros. Expressions are in `expr.rs`.
 //!
 //! minijinja parses; it does not run the template, because its values cannot be charged for what
-//! they hold (`{% set x = x ~ x %}` in a loop has no bound there) and because its operators, methods
-//! and text forms differ from Python's in places that templates rely on.
+//! they hold (`{% set x = x ~ x %}` in a loop has no bound there) and because its operators,
+//! methods and text forms differ from Python's in places that templates rely on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -25,8 +25,8 @@ fn render(source: &str) -> Result<String, TemplateError> {
     ChatTemplate::new(source, "<s>", "</s>")?.render_variables(&Map::new(), "2026-07-26")
 }
 
-/// Every template of the field renders every conversation as jinja2 does: the same text, or an error
-/// where jinja2 errs too.
+/// Every template of the field renders every conversation as jinja2 does: the same text, or an
+/// error where jinja2 errs too.
 #[test]
 fn field_templates_equal_jinja2() {
     let record = record();

@@ -24,8 +24,8 @@ pub(super) enum Value {
     Int(i128),
     Float(f64),
     Str(Rc<str>),
-    /// A text marked safe for HTML: `+` escapes what is joined to it. Only `+`, assignment and output
-    /// see the mark (`Run::marked`); everything else gets a plain text.
+    /// A text marked safe for HTML: `+` escapes what is joined to it. Only `+`, assignment and
+    /// output see the mark (`Run::marked`); everything else gets a plain text.
     Markup(Rc<str>),
     Seq(Rc<Seq>),
     Dict(Rc<Dict>),

@@ -1,10 +1,11 @@
-//! `cargo xtask fuzz`: builds and runs the targets of `fuzz/` with libFuzzer and records the outcome.
+//! `cargo xtask fuzz`: builds and runs the targets of `fuzz/` with libFuzzer and records the
+//! outcome.
 //!
-//! Needs no cargo-fuzz: the coverage passes are flags of the compiler, and libFuzzer is built by its
-//! crate with a C++ compiler. The sanitizer's flag is not stable yet, hence `RUSTC_BOOTSTRAP`; it is
-//! what lets libFuzzer limit a single allocation, which is how over-allocation is found. New inputs
-//! go to `target/fuzz`, what makes a target fail to `fuzz/artifacts`; the seeds in `fuzz/corpus` are
-//! small and change by hand only.
+//! Needs no cargo-fuzz: the coverage passes are flags of the compiler, and libFuzzer is built by
+//! its crate with a C++ compiler. The sanitizer's flag is not stable yet, hence `RUSTC_BOOTSTRAP`;
+//! it is what lets libFuzzer limit a single allocation, which is how over-allocation is found. New
+//! inputs go to `target/fuzz`, what makes a target fail to `fuzz/artifacts`; the seeds in
+//! `fuzz/corpus` are small and change by hand only.
 
 use std::fs;
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! Exit codes: the one list, how an error gets its code, and how an error is shown.
 
+use crate::engine;
 use crate::terminal::Terminal;
+use hearth_cell::CellError;
 use hearth_hub::HubError;
 use std::fmt;
 use std::process::ExitCode;
@@ -88,6 +90,9 @@ fn code_of(error: &anyhow::Error) -> Code {
         }
         if let Some(hub) = cause.downcast_ref::<HubError>() {
             return code_of_hub(hub);
+        }
+        if let Some(cell) = cause.downcast_ref::<CellError>() {
+            return engine::code_of(cell);
         }
     }
     Code::Failed

@@ -13,6 +13,12 @@ use std::ops::ControlFlow;
 pub(crate) enum Unit {
     /// Bytes, shown in decimal units with a rate.
     Bytes,
+    /// Tokens, with a rate.
+    Tokens,
+    /// Chunks of a text.
+    Chunks,
+    /// Repetitions.
+    Runs,
 }
 
 /// A bar that changes its label and length as work goes on; gone when dropped.
@@ -68,6 +74,9 @@ fn style(unit: Unit) -> ProgressStyle {
             "{msg:11} {bar:32} {decimal_bytes:>9}/{decimal_total_bytes} \
              {decimal_bytes_per_sec} {eta}"
         }
+        Unit::Tokens => "{msg:11} {bar:32} {pos}/{len} tokens {per_sec} {eta}",
+        Unit::Chunks => "{msg:11} {bar:32} {pos}/{len} chunks {eta}",
+        Unit::Runs => "{msg:11} {bar:32} {pos}/{len} runs {eta}",
     };
     // A template that cannot be read shows the plain bar, which is no reason to fail.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())

@@ -84,7 +84,8 @@ fn errors_have_codes_and_a_next_step() {
     home.fails(&["rm", "./x.gguf"], 2);
     home.fails(&["show", "a b"], 2);
     home.fails(&["list", "--stroe", "x"], 2);
-    home.fails(&["import", "missing.gguf"], 5);
+    home.fails(&["import", "missing.gguf"], 3);
+    home.fails(&["show", "missing.gguf"], 3);
     std::fs::write(home.path("text.gguf"), "hello").unwrap();
     let error = home.fails(&["import", "text.gguf"], 5);
     assert!(error.contains("it starts with \"hell\"; expected a GGUF file"), "{error}");

@@ -1,6 +1,7 @@
 //! Compares random texts with the `tokenizers` crate: `tokenizer_oracle COUNT [VOCABULARY…]`.
 //!
-//! The tests do the same with fewer texts; this is for a million, and prints the time each side took.
+//! The tests do the same with fewer texts; this is for a million, and prints the time each side
+//! took.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -37,6 +38,9 @@ fn compare(name: &str, count: usize) -> usize {
     let (mut ours, mut theirs) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..count {
         let text = random::text(&mut random);
+        if name == "phi-3" && oracle::strips_more(&text) {
+            continue;
+        }
         bytes += text.len();
         let start = Instant::now();
         let expected = oracle.encode_fast(text.as_str(), false).expect("any text");

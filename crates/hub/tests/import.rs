@@ -51,7 +51,7 @@ fn a_file_that_changed_or_vanished_is_noticed() {
     fs::write(&path, b"GGUF shorter").unwrap();
     assert!(error().contains("it has 12 bytes and had 6000"), "{}", error());
     fs::remove_file(&path).unwrap();
-    assert!(error().contains("No such file"), "{}", error());
+    assert!(error().contains("the file is gone"), "{}", error());
     assert!(error().contains("hearth rm mine"), "{}", error());
 }
 

@@ -144,3 +144,42 @@ fn equal_scales_and_minima(block: &mut [u8]) {
         block[i + 8] = (block[i + 8] & 0x0f) * 0x11;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hearth_kernels::quant::dequantize;
+
+    #[test]
+    fn every_type_has_the_deviation_asked_for_and_mean_zero() {
+        let (cols, rows, deviation) = (2048, 64, 0.02f32);
+        for ty in TensorType::all() {
+            let mut row = vec![0; ty.row_bytes(cols).unwrap()];
+            let mut values = vec![0.0f32; cols];
+            let (mut sum, mut squares) = (0.0f64, 0.0f64);
+            for number in 0..rows {
+                fill(ty, &mut row, deviation, stream(1, number));
+                dequantize(ty, &row, &mut values);
+                sum += values.iter().map(|&v| f64::from(v)).sum::<f64>();
+                squares += values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>();
+            }
+            let count = (cols as u64 * rows) as f64;
+            let ratio = (squares / count).sqrt() / f64::from(deviation);
+            let mean = sum / count / f64::from(deviation);
+            // MXFP4's scale is a power of two, so it may miss by up to the root of two.
+            let slack = if ty == TensorType::MXFP4 { 0.42 } else { 0.06 };
+            assert!((ratio - 1.0).abs() < slack, "{ty}: deviation {ratio} of what was asked");
+            assert!(mean.abs() < 0.13, "{ty}: mean {mean} deviations");
+        }
+    }
+
+    #[test]
+    fn streams_of_neighbours_have_nothing_in_common() {
+        let mut seen = std::collections::HashSet::new();
+        for seed in 0..4 {
+            for number in 0..1000 {
+                assert!(seen.insert(stream(seed, number)));
+            }
+        }
+    }
+}

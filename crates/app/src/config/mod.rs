@@ -56,6 +56,8 @@ pub(crate) struct Settings {
     pub(crate) store: PathBuf,
     /// File that records every connection.
     pub(crate) egress_log: PathBuf,
+    /// File of the lines typed in conversations; `None` keeps none.
+    pub(crate) history: Option<PathBuf>,
     /// Python interpreter for package sources.
     pub(crate) python: PathBuf,
     /// When to colour.
@@ -93,6 +95,8 @@ impl Settings {
             file,
             store: parse(&rows, "store")?,
             egress_log: parse(&rows, "egress_log")?,
+            history: Some(parse::<PathBuf>(&rows, "history")?)
+                .filter(|path| path.as_os_str() != "off"),
             python: parse(&rows, "python")?,
             color: parse(&rows, "color")?,
             rows,
@@ -122,6 +126,7 @@ fn defaults(env: &Env) -> anyhow::Result<Vec<Row>> {
             let value = match key.name {
                 "store" => utf8(&data.join("models"))?,
                 "egress_log" => utf8(&state.join("egress.log"))?,
+                "history" => utf8(&state.join("history"))?,
                 _ => key.default.to_owned(),
             };
             Ok(Row { key, value, origin: Origin::Default })

@@ -44,9 +44,7 @@ pub enum GrammarError {
         message: String,
     },
     /// The schema has a keyword that would not be honoured.
-    #[error(
-        "the schema's keyword {keyword} (at {place}) cannot be enforced; remove it or say it otherwise"
-    )]
+    #[error("the schema's keyword {keyword} (at {place}) cannot be enforced; leave it out")]
     Keyword {
         /// The keyword.
         keyword: String,
@@ -117,9 +115,8 @@ impl std::fmt::Debug for Matcher {
 impl Matcher {
     /// Compiles a constraint.
     ///
-    /// # Errors
-    /// A constraint that is too long, too deep, too complex, invalid, or a schema with a keyword that
-    /// cannot be honoured.
+    /// # Errors A constraint that is too long, too deep, too complex, invalid, or a schema with a
+    /// keyword that cannot be honoured.
     pub fn new(constraint: &Constraint, env: &GrammarEnv) -> Result<Self, GrammarError> {
         let bounded = |what, text: &str, most| match text.len() {
             found if found > most => Err(GrammarError::TooLong { what, found, most }),
@@ -150,9 +147,9 @@ impl Matcher {
         }
     }
 
-    /// Sets the logits of all tokens that may not come next to minus infinity. Once the constraint is
-    /// fulfilled and nothing can follow, only the tokens that end a text remain. Logits beyond the
-    /// vocabulary (padding of the model) are never allowed.
+    /// Sets the logits of all tokens that may not come next to minus infinity. Once the constraint
+    /// is fulfilled and nothing can follow, only the tokens that end a text remain. Logits beyond
+    /// the vocabulary (padding of the model) are never allowed.
     ///
     /// # Errors
     /// If the constraint became too complex, or no token can continue it.

@@ -140,8 +140,9 @@ fn schemas_accept_and_refuse() {
             &["[null]", "[true,null,1]"],
         ),
         (
-            r#"{"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"string"},"c":{"type":"object",
-                "properties":{"d":{"type":"array","items":{"type":"boolean"}}},"required":["d"],
+            r#"{"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"string"},
+                "c":{"type":"object","properties":{"d":{"type":"array","items":
+                {"type":"boolean"}}},"required":["d"],
                 "additionalProperties":false}},"required":["a","c"],"additionalProperties":false}"#,
             &[
                 r#"{"a":1,"c":{"d":[]}}"#,
@@ -163,8 +164,9 @@ fn schemas_accept_and_refuse() {
             &[r#"{"x":"1"}"#],
         ),
         (
-            r##"{"$ref":"#/$defs/tree","$defs":{"tree":{"type":"object","properties":{"kids":{"type":"array",
-                "items":{"$ref":"#/$defs/tree"}}},"required":["kids"],"additionalProperties":false}}}"##,
+            r##"{"$ref":"#/$defs/tree","$defs":{"tree":{"type":"object",
+                "properties":{"kids":{"type":"array","items":{"$ref":"#/$defs/tree"}}},
+                "required":["kids"],"additionalProperties":false}}}"##,
             &[r#"{"kids":[]}"#, r#"{"kids":[{"kids":[{"kids":[]}]}]}"#],
             &[r#"{"kids":[1]}"#, r#"{"kids":[{"kids":[}]}"#],
         ),
@@ -267,7 +269,8 @@ fn keywords_that_cannot_be_honoured_are_named() {
     let inline = Constraint::Lark("start: \"a\" %json {\"type\": \"null\"}\n".into());
     check(&env, &inline, &["anull"], &["a", "null"]);
     // A property may have the name of a keyword.
-    let property = r#"{"properties":{"not":{"type":"integer"}},"required":["not"],"additionalProperties":false}"#;
+    let property = r#"{"properties":{"not":{"type":"integer"}},"required":["not"],
+        "additionalProperties":false}"#;
     check(&env, &Constraint::JsonSchema(property.into()), &[r#"{"not":1}"#], &["{}"]);
 }
 

@@ -207,14 +207,6 @@ impl<'a> Run<'a> {
                 let value = self.marked(&set.expr, scope)?;
                 self.assign(&set.target, value, scope)?;
             }
-            Stmt::SetBlock(set) => {
-                let text = self.capture(&set.body, &Scope::inside(scope))?;
-                let mut value = Value::text(self.meter, text)?;
-                if let Some(filter) = &set.filter {
-                    value = self.filtered(filter, value, scope)?;
-                }
-                self.assign(&set.target, value, scope)?;
-            }
             Stmt::WithBlock(with) => {
                 self.at(with.span());
                 let inner = Scope::inside(scope);
@@ -223,6 +215,24 @@ impl<'a> Run<'a> {
                     self.assign(target, value, &inner)?;
                 }
                 return self.block(&with.body, &inner, out);
+            }
+            Stmt::Continue(_) => return Ok(Flow::Continue),
+            Stmt::Break(_) => return Ok(Flow::Break),
+            other => self.captured(other, scope, out)?,
+        }
+        Ok(Flow::Next)
+    }
+
+    /// Statements that define a macro or first gather the text of their body.
+    fn captured(&self, stmt: &'a Stmt<'a>, scope: &Rc<Scope<'a>>, out: &mut String) -> Outcome<()> {
+        match stmt {
+            Stmt::SetBlock(set) => {
+                let text = self.capture(&set.body, &Scope::inside(scope))?;
+                let mut value = Value::text(self.meter, text)?;
+                if let Some(filter) = &set.filter {
+                    value = self.filtered(filter, value, scope)?;
+                }
+                self.assign(&set.target, value, scope)?;
             }
             Stmt::FilterBlock(block) => {
                 let text = self.capture(&block.body, &Scope::inside(scope))?;
@@ -241,11 +251,9 @@ impl<'a> Run<'a> {
                 let value = self.call(callee, args)?;
                 write_str(&value, self.meter, out)?;
             }
-            Stmt::Continue(_) => return Ok(Flow::Continue),
-            Stmt::Break(_) => return Ok(Flow::Break),
             _ => return refuse("this statement is not supported in chat templates"),
         }
-        Ok(Flow::Next)
+        Ok(())
     }
 
     fn define(

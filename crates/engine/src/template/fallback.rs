@@ -20,50 +20,32 @@ const FAMILIES: [Family; 5] = [
     Family {
         name: "llama3",
         turn_tokens: &["<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
-        template: "{{ bos_token }}{% for message in messages %}\
-            {{ '<|start_header_id|>' + message.role + '<|end_header_id|>\\n\\n' }}\
-            {{ message.content | trim + '<|eot_id|>' }}{% endfor %}\
-            {% if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}",
+        template: include_str!("fallback/llama3.jinja"),
     },
     Family {
         name: "chatml",
         turn_tokens: &["<|im_start|>", "<|im_end|>"],
-        template: "{% for message in messages %}\
-            {{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}{% endfor %}\
-            {% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+        template: include_str!("fallback/chatml.jinja"),
     },
     Family {
         name: "gemma",
         turn_tokens: &["<start_of_turn>", "<end_of_turn>"],
-        template: "{{ bos_token }}{% set first = namespace(text='') %}{% for message in messages %}\
-            {% if message.role == 'system' %}{% set first.text = message.content | trim + '\\n\\n' %}{% else %}\
-            {{ '<start_of_turn>' + ('model' if message.role == 'assistant' else message.role) + '\\n' }}\
-            {{ first.text + message.content | trim + '<end_of_turn>\\n' }}\
-            {% set first.text = '' %}{% endif %}{% endfor %}\
-            {% if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}",
+        template: include_str!("fallback/gemma.jinja"),
     },
     Family {
         name: "phi3",
         turn_tokens: &["<|user|>", "<|assistant|>", "<|end|>"],
-        template: "{% for message in messages %}\
-            {{ '<|' + message.role + '|>\\n' + message.content + '<|end|>\\n' }}{% endfor %}\
-            {% if add_generation_prompt %}{{ '<|assistant|>\\n' }}{% endif %}",
+        template: include_str!("fallback/phi3.jinja"),
     },
     Family {
         name: "mistral",
         turn_tokens: &["[INST]", "[/INST]"],
-        template: "{{ bos_token }}{% set first = namespace(text='') %}{% for message in messages %}\
-            {% if message.role == 'system' %}{% set first.text = message.content + '\\n\\n' %}\
-            {% elif message.role == 'user' %}{{ '[INST] ' + first.text + message.content + '[/INST]' }}\
-            {% set first.text = '' %}\
-            {% else %}{{ ' ' + message.content + eos_token }}{% endif %}{% endfor %}",
+        template: include_str!("fallback/mistral.jinja"),
     },
 ];
 
 /// Refuses what the templates above do not write.
-const GUARD: &str = "{% if tools %}{{ raise_exception('the template of this family knows no tools') }}{% endif %}\
-    {% for message in messages %}{% if message.role not in ['system', 'user', 'assistant'] %}\
-    {{ raise_exception('the template of this family knows no role ' ~ message.role) }}{% endif %}{% endfor %}";
+const GUARD: &str = include_str!("fallback/guard.jinja");
 
 /// The family's name and template for an instruct model that has none of its own.
 pub(super) fn find(gguf: &Gguf) -> Result<Option<(&'static str, String)>, GgufError> {

@@ -175,6 +175,32 @@ fn str_method(s: &Rc<str>, name: &'static str, args: Args, meter: &Meter) -> Out
             let count = optional_int(name, count.as_ref())?.and_then(|n| usize::try_from(n).ok());
             replace(s, &string(name, old.as_ref())?, &string(name, new.as_ref())?, count, meter)
         }
+        "join" => {
+            let [items] = args.bind(name, ["iterable"])?;
+            let Some(items) = items else { return refuse("join needs an argument") };
+            let mut out = String::new();
+            for (i, item) in items.iterate(meter)?.items.iter().enumerate() {
+                let Some(item) = item.as_str() else {
+                    return refuse(format!(
+                        "join needs items of type str, found {}",
+                        described(item)
+                    ));
+                };
+                let glue = if i > 0 { &**s } else { "" };
+                meter.text(out.len().max(glue.len() + item.len()))?;
+                out.extend([glue, item]);
+            }
+            Value::text(meter, out)
+        }
+        "format" => braces(s, &args, meter),
+        "center" | "ljust" | "rjust" | "zfill" => pad(s, name, args, meter),
+        _ => searches(s, name, args, meter),
+    }
+}
+
+/// Methods that look for a text in the text.
+fn searches(s: &Rc<str>, name: &'static str, args: Args, meter: &Meter) -> Outcome<Value> {
+    match name {
         "startswith" | "endswith" => {
             let [affix] = args.bind(name, ["prefix"])?;
             let fits = |affix: &str| {
@@ -220,25 +246,6 @@ fn str_method(s: &Rc<str>, name: &'static str, args: Args, meter: &Meter) -> Out
                 parts.iter().map(|part| Value::text(meter, part)).collect::<Outcome<_>>()?;
             Value::seq(meter, SeqKind::Tuple, parts)
         }
-        "join" => {
-            let [items] = args.bind(name, ["iterable"])?;
-            let Some(items) = items else { return refuse("join needs an argument") };
-            let mut out = String::new();
-            for (i, item) in items.iterate(meter)?.items.iter().enumerate() {
-                let Some(item) = item.as_str() else {
-                    return refuse(format!(
-                        "join needs items of type str, found {}",
-                        described(item)
-                    ));
-                };
-                let glue = if i > 0 { &**s } else { "" };
-                meter.text(out.len().max(glue.len() + item.len()))?;
-                out.extend([glue, item]);
-            }
-            Value::text(meter, out)
-        }
-        "format" => braces(s, &args, meter),
-        "center" | "ljust" | "rjust" | "zfill" => pad(s, name, args, meter),
         _ => {
             args.bind::<0>(name, [])?;
             plain(s, name, meter)

@@ -134,15 +134,13 @@ fn nesting_is_bounded() {
     );
     stops(&["{% if 0 %}", &"{% elif 0 %}".repeat(6_000), "{% endif %}"].concat());
     stops("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}");
-    stops(
-        "{% macro m(n) %}{% if n %}{% for i in [1] %}{{ m(n) ~ '' }}{% endfor %}{% endif %}{% endmacro %}{{ m(1) }}",
-    );
+    stops("{% macro m(n) %}{% if n %}{{ m(n) ~ '' }}{% endif %}{% endmacro %}{{ m(1) }}");
     stops("{% for x in [[1]] recursive %}{{ loop([x]) }}{% endfor %}");
     stops(
-        "{% set n = namespace(x=[]) %}{% for i in range(100000) %}{% set n.x = [n.x] %}{% endfor %}",
+        "{% set n = namespace(x=[]) %}{% for i in range(90000) %}{% set n.x = [n.x] %}{% endfor %}",
     );
     stops(
-        "{% set n = namespace(x={}) %}{% for i in range(100000) %}{% set n.x = {'a': n.x} %}{% endfor %}",
+        "{% set n = namespace(x=0) %}{% for i in range(999) %}{% set n.x = {1: n.x} %}{% endfor %}",
     );
 }
 
@@ -194,7 +192,7 @@ fn time_and_memory_are_bounded() {
         "{{ '%100000000000d' % 1 }}",
         "{{ 'x'|indent(width=100000000000) ~ (2 ** 1000) }}",
         "{{ range(100000)|join('x' * 100000) }}",
-        "{% macro a() %}{{ b() }}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
+        "{% macro a() %}{{ b() }}{% endmacro %}{% macro b() %}{{ a() }}{% endmacro %}{{ a() }}",
     ] {
         stops(single);
     }
@@ -244,7 +242,8 @@ fn templates_come_from_the_file() {
 
 #[test]
 fn a_message_carries_its_tool_calls() {
-    let source = "{% for m in messages %}{{ m.role }}:{{ m.tool_calls | default([]) | map(attribute='id') | join }}\
+    let source = "{% for m in messages %}{{ m.role }}:\
+        {{ m.tool_calls | default([]) | map(attribute='id') | join }}\
         {{ m.tool_call_id }}{{ m.name }};{% endfor %}";
     let template = ChatTemplate::new(source, "", "").unwrap();
     let call = Message {
@@ -274,13 +273,15 @@ fn fallbacks_need_an_instruct_marker() {
         (
             &chatml[..],
             "chatml",
-            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi <|im_end|>\n<|im_start|>assistant\n",
+            "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi <|im_end|>\n\
+             <|im_start|>assistant\n",
         ),
         (
             &["<s>", "</s>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"],
             "llama3",
-            "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|><|start_header_id|>user\
-             <|end_header_id|>\n\nHi<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+            "<s><|start_header_id|>system<|end_header_id|>\n\nBe brief.<|eot_id|>\
+             <|start_header_id|>user<|end_header_id|>\n\nHi<|eot_id|>\
+             <|start_header_id|>assistant<|end_header_id|>\n\n",
         ),
         (
             &["<s>", "</s>", "<start_of_turn>", "<end_of_turn>"],

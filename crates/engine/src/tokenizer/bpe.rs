@@ -1,9 +1,10 @@
 //! BPE by a list of merges: `tokenizer.ggml.model` = gpt2 and gemma4.
 //!
-//! Text is cut into words (`pre.rs`); a word starts as one symbol for each byte (gpt2, whose token texts
-//! are written in the byte alphabet below) or for each character (gemma4), and `merge.rs` joins symbols
-//! in the order of their merges. Loading stands in `load.rs`.
+//! Text is cut into words (`pre.rs`); a word starts as one symbol for each byte (gpt2, whose token
+//! texts are written in the byte alphabet below) or for each character (gemma4), and `merge.rs`
+//! joins symbols in the order of their merges. Loading stands in `load.rs`.
 
+use super::classes::Classes;
 use super::merge::{NO_TOKEN, Symbols};
 use super::merges::Merges;
 use super::pre::PreTokenizer;
@@ -13,6 +14,7 @@ use super::vocab::Vocab;
 /// Everything that BPE needs beside the vocabulary.
 pub(super) struct Bpe {
     pub(super) pre: &'static PreTokenizer,
+    pub(super) classes: Classes,
     pub(super) merges: Merges,
     /// The token of each byte, or `NO_TOKEN`.
     pub(super) bytes: [u32; 256],
@@ -26,12 +28,12 @@ impl Bpe {
         let mut symbols = Symbols::default();
         if self.by_character {
             let text = text.replace(' ', "▁");
-            split(&text, self.pre.stages, &mut |line| {
+            split(&self.classes, &text, self.pre.stages, &mut |line| {
                 self.line(vocab, line, &mut symbols, out);
             });
         } else {
             let mut written = String::new();
-            split(text, self.pre.stages, &mut |word| {
+            split(&self.classes, text, self.pre.stages, &mut |word| {
                 self.word(vocab, word, &mut written, &mut symbols, out);
             });
         }
@@ -88,8 +90,8 @@ impl Bpe {
     }
 }
 
-/// The character that stands for `byte` in the texts of a vocabulary of bytes: itself if it is a visible
-/// Latin-1 character, else one of those from U+0100 on.
+/// The character that stands for `byte` in the texts of a vocabulary of bytes: itself if it is a
+/// visible Latin-1 character, else one of those from U+0100 on.
 pub(super) fn char_of(byte: u8) -> char {
     let shifted = |offset: u8| char::from_u32(0x100 + u32::from(offset)).unwrap_or(char::MAX);
     match byte {

@@ -1,8 +1,9 @@
 //! The character map that SentencePiece compiles into a model: replacements for parts of the text.
 //!
-//! A double array (Kanda 2018, XOR-compressed): each 32-bit entry holds a base in bits 10 to 30, shifted
-//! by eight more if bit 9 is set, a leaf flag in bit 8, and in bits 0 to 7 (and 31) the byte that leads
-//! to it; a leaf's base points at an entry that is the offset of a replacement, which ends in a zero.
+//! A double array (Kanda 2018, XOR-compressed): each 32-bit entry holds a base in bits 10 to 30,
+//! shifted by eight more if bit 9 is set, a leaf flag in bit 8, and in bits 0 to 7 (and 31) the
+//! byte that leads to it; a leaf's base points at an entry that is the offset of a replacement,
+//! which ends in a zero.
 
 /// The map as the file has it; the default one replaces nothing.
 #[derive(Default)]
@@ -12,8 +13,8 @@ pub(super) struct Charsmap {
 }
 
 impl Charsmap {
-    /// Reads `tokenizer.ggml.precompiled_charsmap`: the double array's length in bytes, the array, the
-    /// replacements. `None` if the lengths do not fit.
+    /// Reads `tokenizer.ggml.precompiled_charsmap`: the double array's length in bytes, the array,
+    /// the replacements. `None` if the lengths do not fit.
     pub(super) fn new(bytes: &[u8]) -> Option<Charsmap> {
         let (len, rest) = bytes.split_first_chunk()?;
         let len = u32::from_le_bytes(*len) as usize;

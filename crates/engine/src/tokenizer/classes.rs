@@ -1,10 +1,8 @@
 //! Unicode classes of characters, and sets of characters built from them.
 //!
-//! The classes are those of regular expressions: `\p{Lu}`, `\p{M}`, `\s` and so on. They are read once
-//! per process from the tables of `regex-syntax`, which the program carries for its grammars anyway,
+//! The classes are those of regular expressions: `\p{Lu}`, `\p{M}`, `\s` and so on. Each tokenizer
+//! reads them from the tables of `regex-syntax`, which the program carries for its grammars anyway,
 //! into a two-stage table of about 80 kB. Which sets a tokenizer cuts at stands in `pre.rs`.
-
-use std::sync::LazyLock;
 
 /// `\p{Lu}` and `\p{Lt}`.
 pub(super) const UPPER: u16 = 1;
@@ -42,23 +40,23 @@ const CLASSES: [(&str, u16); 9] = [
 const PAGE: usize = 128;
 const PAGES: usize = (char::MAX as usize + 1) / PAGE;
 
-struct Table {
+/// The classes of all characters.
+pub(super) struct Classes {
     /// For each page of code points, the number of its class page.
     pages: Vec<u16>,
     classes: Vec<[u16; PAGE]>,
 }
 
-static TABLE: LazyLock<Table> = LazyLock::new(Table::read);
-
-impl Table {
-    fn read() -> Table {
+impl Classes {
+    /// Reads the table; it takes a few milliseconds.
+    pub(super) fn read() -> Classes {
         let mut all = vec![0u16; PAGES * PAGE];
         for (pattern, class) in CLASSES {
             for (first, last) in ranges(pattern) {
                 all[first as usize..=last as usize].iter_mut().for_each(|c| *c |= class);
             }
         }
-        let mut table = Table { pages: Vec::with_capacity(PAGES), classes: Vec::new() };
+        let mut table = Classes { pages: Vec::with_capacity(PAGES), classes: Vec::new() };
         let mut seen = std::collections::HashMap::new();
         for page in all.as_chunks::<PAGE>().0 {
             let number = *seen.entry(*page).or_insert_with(|| {
@@ -68,6 +66,12 @@ impl Table {
             table.pages.push(number);
         }
         table
+    }
+
+    /// The classes of `c`: an OR of the constants above; 0 for controls and what is private or
+    /// unassigned.
+    pub(super) fn of(&self, c: char) -> u16 {
+        self.classes[usize::from(self.pages[c as usize / PAGE])][c as usize % PAGE]
     }
 }
 
@@ -80,12 +84,6 @@ fn ranges(pattern: &str) -> Vec<(char, char)> {
         }
         other => unreachable!("{pattern} is one class, not {other:?}"),
     }
-}
-
-/// The classes of `c`: an OR of the constants above; 0 for controls, unassigned and private ones.
-pub(super) fn classes(c: char) -> u16 {
-    let table = &*TABLE;
-    table.classes[usize::from(table.pages[c as usize / PAGE])][c as usize % PAGE]
 }
 
 /// A set of characters: classes and ranges, or all but these.
@@ -117,8 +115,8 @@ impl Set {
     }
 
     /// Whether `c` is in the set.
-    pub(super) fn has(&self, c: char) -> bool {
-        let inside = classes(c) & self.classes != 0 || {
+    pub(super) fn has(&self, classes: &Classes, c: char) -> bool {
+        let inside = classes.of(c) & self.classes != 0 || {
             let after = self.ranges.partition_point(|&(first, _)| first <= c);
             after > 0 && c <= self.ranges[after - 1].1
         };
@@ -148,23 +146,26 @@ mod tests {
             ('\0', 0),
             ('\u{10ffff}', 0),
         ];
+        let classes = Classes::read();
         for (c, class) in cases {
-            assert_eq!(classes(c), class, "{c:?}");
+            assert_eq!(classes.of(c), class, "{c:?}");
         }
     }
 
     #[test]
     fn spaces_are_those_of_the_standard_library() {
+        let classes = Classes::read();
         for c in '\0'..=char::MAX {
-            assert_eq!(classes(c) & SPACE != 0, c.is_whitespace(), "{c:?}");
+            assert_eq!(classes.of(c) & SPACE != 0, c.is_whitespace(), "{c:?}");
         }
     }
 
     #[test]
     fn a_set_has_its_ranges_and_a_negated_one_the_rest() {
         let set = Set::of(NUMBER).and(&[('a', 'c'), ('x', 'x')]);
-        let has: String = ('\0'..='~').filter(|&c| set.has(c)).collect();
+        let classes = Classes::read();
+        let has: String = ('\0'..='~').filter(|&c| set.has(&classes, c)).collect();
         assert_eq!(has, "0123456789abcx");
-        assert!(('\0'..='~').all(|c| set.negated().has(c) != set.has(c)));
+        assert!(('\0'..='~').all(|c| set.negated().has(&classes, c) != set.has(&classes, c)));
     }
 }

@@ -55,9 +55,10 @@ fn spaced(text: &[u8]) -> Cow<'_, [u8]> {
 
 /// Turns a stream of tokens into text.
 ///
-/// The pieces joined are the text of all tokens, however the stream is cut. A piece never ends in half a
-/// character; bytes that are no UTF-8 become U+FFFD as in `String::from_utf8_lossy`. Control and unknown
-/// tokens are left out. Where the tokenizer puts a space before each text, the first space is left out.
+/// The pieces joined are the text of all tokens, however the stream is cut. A piece never ends in
+/// half a character; bytes that are no UTF-8 become U+FFFD as in `String::from_utf8_lossy`. Control
+/// and unknown tokens are left out. Where the tokenizer puts a space before each text, the first
+/// space is left out.
 #[derive(Clone)]
 pub struct Decoder {
     tokenizer: Tokenizer,

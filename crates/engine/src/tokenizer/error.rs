@@ -97,8 +97,8 @@ pub enum TokenizerError {
     },
     /// A table of character replacements whose lengths do not fit.
     #[error(
-        "`tokenizer.ggml.precompiled_charsmap` is {found}; expected the length of a table of 32-bit \
-         entries, the table, and replacements"
+        "`tokenizer.ggml.precompiled_charsmap` is {found}; expected the length of a table of \
+         32-bit entries, the table, and replacements"
     )]
     Charsmap {
         /// What is there.

@@ -1,12 +1,13 @@
 //! Builds a tokenizer from the keys `tokenizer.ggml.*`.
 //!
-//! Every array is checked against the list of tokens and every id against its length; what is unknown is
-//! an error. What the parts do is in their own files.
+//! Every array is checked against the list of tokens and every id against its length; what is
+//! unknown is an error. What the parts do is in their own files.
 
 use crate::gguf::{Gguf, Meta};
 
 use super::bpe::{self, Bpe};
 use super::charsmap::Charsmap;
+use super::classes::Classes;
 use super::error::TokenizerError;
 use super::merge::NO_TOKEN;
 use super::merges::Merges;
@@ -122,7 +123,8 @@ fn read_bpe(meta: &Meta, family: Family, vocab: &Vocab) -> Result<Bpe, Tokenizer
             vocab.find_plain(bpe::char_of(byte).encode_utf8(&mut [0; 4]).as_bytes())
         }
     });
-    Ok(Bpe { pre, merges: Merges::new(&merges, vocab)?, bytes, by_character })
+    let (classes, merges) = (Classes::read(), Merges::new(&merges, vocab)?);
+    Ok(Bpe { pre, classes, merges, bytes, by_character })
 }
 
 fn byte_tokens(find: impl Fn(u8) -> Option<u32>) -> [u32; 256] {
@@ -162,6 +164,7 @@ fn read_wordpiece(
     let strip_accents = meta.bool("tokenizer.ggml.normalizer.strip_accents")?;
     Ok(WordPiece {
         index: PrefixIndex::new(vocab, vocab.ids().filter(|&id| vocab.kind(id).is_plain())),
+        classes: Classes::read(),
         unknown: unknown.ok_or(TokenizerError::Missing { key: UNKNOWN })?,
         lowercase,
         strip_accents: strip_accents.unwrap_or(lowercase),

@@ -1,7 +1,7 @@
 //! Joins neighbours, strongest pair first, until none is left to join: what both kinds of BPE do.
 //!
-//! A heap of candidate pairs over a linked list of symbols, O(n log n) for n symbols. What makes a pair
-//! strong is the caller's: a merge's rank (`bpe.rs`) or a token's score (`sentencepiece.rs`).
+//! A heap of candidate pairs over a linked list of symbols, O(n log n) for n symbols. What makes a
+//! pair strong is the caller's: a merge's rank (`bpe.rs`) or a token's score (`sentencepiece.rs`).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -69,8 +69,8 @@ impl Symbols {
         self.list.push(Symbol { start, prev: at.wrapping_sub(1), next: END, token });
     }
 
-    /// Joins pairs until `join` knows none: it returns how weak the pair is (the weakest is joined last,
-    /// of equals the left one first) and the token that it makes.
+    /// Joins pairs until `join` knows none: it returns how weak the pair is (the weakest is joined
+    /// last, of equals the left one first) and the token that it makes.
     pub(super) fn join(&mut self, join: impl Fn(Pair) -> Option<(u32, u32)>) {
         for left in 0..(self.list.len() as u32).saturating_sub(1) {
             self.propose(left, left + 1, &join);

@@ -1,4 +1,5 @@
-//! The merge table of BPE: from a pair of token ids to the rank of its merge and the token it makes.
+//! The merge table of BPE: from a pair of token ids to the rank of its merge and the token it
+//! makes.
 //!
 //! One flat open-addressing table; no text is kept. `merge.rs` applies it.
 
@@ -27,9 +28,9 @@ struct Slot {
 const EMPTY: Slot = Slot { left: u32::MAX, right: u32::MAX, rank: 0, result: 0 };
 
 impl Merges {
-    /// Reads `tokenizer.ggml.merges`: "left right" each, the first being the strongest. The left part
-    /// may itself begin with a space. Of equal merges the first counts. Merges that make a control token
-    /// are left out: no text may become one.
+    /// Reads `tokenizer.ggml.merges`: "left right" each, the first being the strongest. The left
+    /// part may itself begin with a space. Of equal merges the first counts. Merges that make a
+    /// control token are left out: no text may become one.
     pub(super) fn new(merges: &Strings, vocab: &Vocab) -> Result<Merges, TokenizerError> {
         let capacity = merges.len() + merges.len() / 3 + 1;
         let most = (u32::MAX / 2) as usize;
@@ -84,7 +85,8 @@ impl Merges {
 /// Merges that are read together, to wait for memory once (see `Vocab::find_all`).
 const BATCH: usize = 64;
 
-/// Reads the merges `ranks`; `last` is the result of the one before, near which the next one mostly is.
+/// Reads the merges `ranks`; `last` is the result of the one before, near which the next one mostly
+/// is.
 fn read_batch(
     merges: &Strings,
     ranks: Range<usize>,

@@ -1,10 +1,10 @@
 //! Tokenizers built from a GGUF file's metadata: text to token ids and back.
 //!
-//! Four kinds: BPE by merges (`bpe.rs`), BPE by scores (`sentencepiece.rs`), WordPiece and Unigram, over
-//! one vocabulary (`vocab.rs`) whose texts stay in the file's map. Beside the map a vocabulary takes at
-//! most three times the bytes of its tokens and merges. `load.rs` reads the keys and refuses what it does
-//! not know; `special.rs` finds special tokens in text; `decode.rs` goes back. Chat templates are not
-//! here, nor is the check of a prompt's length.
+//! Four kinds: BPE by merges (`bpe.rs`), BPE by scores (`sentencepiece.rs`), WordPiece and Unigram,
+//! over one vocabulary (`vocab.rs`) whose texts stay in the file's map. Beside the map a vocabulary
+//! takes at most three times the bytes of its tokens and merges. `load.rs` reads the keys and
+//! refuses what it does not know; `special.rs` finds special tokens in text; `decode.rs` goes back.
+//! Chat templates are not here, nor is the check of a prompt's length.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -62,18 +62,18 @@ impl Tokenizer {
     /// Builds the tokenizer that the file's `tokenizer.ggml.*` keys describe.
     ///
     /// # Errors
-    /// If a key is missing, has another type or length than it must, names a token that is not there, or
-    /// if the kind of tokenizer or pre-tokenizer is unknown.
+    /// If a key is missing, has another type or length than it must, names a token that is not
+    /// there, or if the kind of tokenizer or pre-tokenizer is unknown.
     pub fn from_gguf(gguf: &Gguf) -> Result<Tokenizer, TokenizerError> {
         load::load(gguf).map(|inner| Tokenizer(Arc::new(inner)))
     }
 
     /// The tokens of `text`.
     ///
-    /// With `add_special` the tokens that the model expects at the start and end of a text are added.
-    /// Control tokens that the text names, such as `<|im_end|>`, stay text unless `parse_special`. Bytes
-    /// that are no UTF-8 become byte tokens where text is read by bytes (BPE by scores) and U+FFFD each
-    /// elsewhere, as in llama.cpp.
+    /// With `add_special` the tokens that the model expects at the start and end of a text are
+    /// added. Control tokens that the text names, such as `<|im_end|>`, stay text unless
+    /// `parse_special`. Bytes that are no UTF-8 become byte tokens where text is read by bytes (BPE
+    /// by scores) and U+FFFD each elsewhere, as in llama.cpp.
     pub fn encode(&self, text: &[u8], add_special: bool, parse_special: bool) -> Vec<u32> {
         self.encode_pieces(text, add_special, parse_special, &|text| Cow::Borrowed(text))
     }
@@ -128,8 +128,8 @@ impl Tokenizer {
         Decoder::new(self.clone())
     }
 
-    /// The bytes that a token stands for in a text, with its leading space if it has one. They need not
-    /// be UTF-8. Control tokens are spelt as in the vocabulary; ids beyond it are empty.
+    /// The bytes that a token stands for in a text, with its leading space if it has one. They need
+    /// not be UTF-8. Control tokens are spelt as in the vocabulary; ids beyond it are empty.
     pub fn token_bytes(&self, id: u32) -> Cow<'_, [u8]> {
         self.0.token_bytes(id)
     }

@@ -1,8 +1,9 @@
-//! The pre-tokenizers: for each name in `tokenizer.ggml.pre`, how text is cut into words before merging.
+//! The pre-tokenizers: for each name in `tokenizer.ggml.pre`, how text is cut into words before
+//! merging.
 //!
-//! This is the one list of names and of patterns. Above each pattern stands the regular expression of
-//! the original tokenizer (a list of them runs one after the other); the rules are in `split.rs`.
-//! Case-insensitive contractions are those of ASCII letters.
+//! This is the one list of names and of patterns. Above each pattern stands the regular expression
+//! of the original tokenizer (a list of them runs one after the other); the rules are in
+//! `split.rs`. Case-insensitive contractions are those of ASCII letters.
 
 use super::classes::{LETTER, MARK, NUMBER, PUNCT, SPACE, SYMBOL, Set};
 use super::split::Rule::{
@@ -234,8 +235,11 @@ const GPT2_STAGE: Stage = Cut(&[
 /// `\p{N}`, then GPT-2's
 const DIGITS_GPT2: &[Stage] = &[Cut(&[ONE_DIGIT]), GPT2_STAGE];
 
-/// `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?
-/// |[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?
+///
+/// `[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+
+/// (?i:'s|'t|'re|'ve|'m|'ll|'d)?
+/// |[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*
+/// (?i:'s|'t|'re|'ve|'m|'ll|'d)?
 /// |\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`
 const GPT4O: &[Stage] = &[Cut(&[
     CasedWord { lead: BEFORE_WORD, contraction: true },
@@ -256,8 +260,8 @@ const TEKKEN: &[Stage] = &[Cut(&[
     Spaces,
 ])];
 
-/// `[\r\n]`, then `\s?LETTERS+` of `DEEPSEEK_LETTERS`, then `\s?[!-/:-~！-／：-～‘-‟　-。]+`, then `\s+$`,
-/// then `[一-龥ࠀ-一가-퟿]+`, then `\p{N}+`
+/// `[\r\n]`, then `\s?LETTERS+` of `DEEPSEEK_LETTERS`, then `\s?[!-/:-~！-／：-～‘-‟　-。]+`, then
+/// `\s+$`, then `[一-龥ࠀ-一가-퟿]+`, then `\p{N}+`
 const DEEPSEEK_LLM: &[Stage] = &[
     Cut(&[run(LINE_END).times(1, 1).rule()]),
     Cut(&[run(chars(DEEPSEEK_LETTERS)).maybe_after(SPACES).rule()]),
@@ -371,3 +375,178 @@ const DEEPSEEK_LETTERS: &[(char, char)] = &[
     ('\u{104b0}', '\u{104d3}'), ('\u{104d8}', '\u{104fb}'), ('\u{10c80}', '\u{10cb2}'),
     ('\u{10cc0}', '\u{10cf2}'), ('\u{118a0}', '\u{118df}'), ('\u{1e900}', '\u{1e943}'),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::classes::Classes;
+    use super::super::split::split;
+    use super::*;
+    use fancy_regex::Regex;
+    use proptest::prelude::*;
+
+    const GPT2_TEXT: &str =
+        r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
+    const QWEN2_TEXT: &str = concat!(
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
+        r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    );
+    const DEEPSEEK_CJK_TEXT: &str = r"[一-龥ࠀ-一가-퟿]+";
+
+    /// The original expressions of one name of each pattern.
+    const ORIGINALS: &[(&str, &[&str])] = &[
+        (
+            "llama-bpe",
+            &[concat!(
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
+                r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            )],
+        ),
+        (
+            "minicpm5",
+            &[
+                r"\p{N}{1,3}",
+                concat!(
+                    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+",
+                    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+                ),
+            ],
+        ),
+        ("gpt-2", &[GPT2_TEXT]),
+        ("starcoder", &[r"\p{N}", GPT2_TEXT]),
+        ("qwen2", &[QWEN2_TEXT]),
+        (
+            "bailingmoe",
+            &[concat!(
+                r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}",
+                r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+            )],
+        ),
+        (
+            "qwen35",
+            &[concat!(
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}",
+                r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            )],
+        ),
+        (
+            "ufakzeka",
+            &[concat!(
+                r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+",
+                r"|\s+(?!\S)|\s+"
+            )],
+        ),
+        (
+            "seed-coder",
+            &[concat!(
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}",
+                r"| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+            )],
+        ),
+        ("laguna", &[r"[^\n]+|[\n]+", QWEN2_TEXT]),
+        (
+            "gpt-4o",
+            &[concat!(
+                r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+                r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+                r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+                r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            )],
+        ),
+        (
+            "tekken",
+            &[concat!(
+                r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+                r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+                r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+            )],
+        ),
+        ("deepseek-coder", &[r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", DEEPSEEK_CJK_TEXT, r"\p{N}"]),
+        (
+            "deepseek-v3",
+            &[
+                r"\p{N}{1,3}",
+                r"[一-龥぀-ゟ゠-ヿ]+",
+                concat!(
+                    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+"##,
+                    r"|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*",
+                    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+                ),
+            ],
+        ),
+        ("falcon", &[r"[\p{P}\$\+<=>\^~\|`]+", GPT2_TEXT, r"[0-9][0-9][0-9]"]),
+        ("default", &[r"[\p{P}\$\+<=>\^~\|]+", GPT2_TEXT, r"\p{N}+", r"[0-9][0-9][0-9]"]),
+        // The second is a long list of letters in the original; those in use below have to do here.
+        (
+            "deepseek-llm",
+            &[
+                r"[\r\n]",
+                r"\s?[A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯ]+",
+                r"\s?[!-/:-~！-／：-～‘-‟\u{3000}-。]+",
+                r"\s+$",
+                DEEPSEEK_CJK_TEXT,
+                r"\p{N}+",
+            ],
+        ),
+    ];
+
+    /// What each expression matches and what it leaves between are pieces for the next one.
+    fn cut<'a>(expressions: &[Regex], text: &'a str) -> Vec<&'a str> {
+        let mut pieces = vec![text];
+        for expression in expressions {
+            let mut finer = Vec::new();
+            for piece in pieces {
+                let mut end = 0;
+                for found in expression.find_iter(piece) {
+                    let found = found.unwrap();
+                    finer.extend([&piece[end..found.start()], found.as_str()]);
+                    end = found.end();
+                }
+                finer.push(&piece[end..]);
+            }
+            pieces = finer;
+        }
+        pieces.into_iter().filter(|piece| !piece.is_empty()).collect()
+    }
+
+    #[test]
+    fn rules_cut_as_the_original_expressions() {
+        let classes = Classes::read();
+        let letters =
+            "aAbZsSltLdrevmé Ébß中ʰアǅЖ\u{301}\u{903}0123½Ⅷ'''.!$<=/\u{2019}「。😀\u{200d}";
+        let spaces = "     \n\n\r\t\u{a0}\u{3000}\u{85}";
+        let all: Vec<char> = letters.chars().chain(spaces.chars()).collect();
+        let text = prop::collection::vec(prop::sample::select(all), 0..24);
+        for (name, expressions) in ORIGINALS {
+            let stages = PreTokenizer::find(name).unwrap().stages;
+            let expressions: Vec<Regex> =
+                expressions.iter().map(|text| Regex::new(text).unwrap()).collect();
+            let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+                cases: 3000,
+                failure_persistence: None,
+                ..ProptestConfig::default()
+            });
+            let result = runner.run(&text, |text| {
+                let text: String = text.into_iter().collect();
+                let mut words = Vec::new();
+                split(&classes, &text, stages, &mut |word| words.push(word));
+                prop_assert_eq!(words, cut(&expressions, &text), "{}", name);
+                Ok(())
+            });
+            result.unwrap();
+        }
+    }
+
+    #[test]
+    fn every_pattern_is_compared_and_every_name_stands_once() {
+        let compared: Vec<&str> = ORIGINALS.iter().map(|(name, _)| *name).collect();
+        for pre in PRE_TOKENIZERS {
+            let same = PRE_TOKENIZERS.iter().filter(|other| std::ptr::eq(other.stages, pre.stages));
+            let mut names = same.flat_map(|other| other.names);
+            assert!(names.any(|name| compared.contains(name)), "{:?}", pre.names);
+        }
+        let names: Vec<&str> = PRE_TOKENIZERS.iter().flat_map(|pre| pre.names).copied().collect();
+        let distinct: std::collections::HashSet<&str> = names.iter().copied().collect();
+        assert_eq!(names.len(), distinct.len());
+    }
+}

@@ -1,6 +1,7 @@
 //! Finds tokens at the start of a text: the longest one, or all of them.
 //!
-//! A list of ids sorted by their texts, four bytes for each; a search narrows the list byte by byte.
+//! A list of ids sorted by their texts, four bytes for each; a search narrows the list byte by
+//! byte.
 
 use super::vocab::Vocab;
 

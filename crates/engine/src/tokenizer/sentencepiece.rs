@@ -1,7 +1,7 @@
 //! BPE by scores, as SentencePiece does it: `tokenizer.ggml.model` = llama.
 //!
-//! There is no list of merges: two neighbours may be joined if their text is a token, and the token with
-//! the highest score goes first. A character that is no token becomes its bytes' tokens.
+//! There is no list of merges: two neighbours may be joined if their text is a token, and the token
+//! with the highest score goes first. A character that is no token becomes its bytes' tokens.
 
 use super::merge::{NO_TOKEN, Symbols};
 use super::vocab::Vocab;
@@ -21,7 +21,8 @@ pub(super) struct SentencePiece {
 }
 
 impl SentencePiece {
-    /// Appends the tokens of `text`, which need not be UTF-8: a stray byte becomes its byte's token.
+    /// Appends the tokens of `text`, which need not be UTF-8: a stray byte becomes its byte's
+    /// token.
     pub(super) fn encode(&self, vocab: &Vocab, text: &[u8], at_start: bool, out: &mut Vec<u32>) {
         let mut escaped = Vec::with_capacity(text.len() + text.len() / 4 + 3);
         let blank: &[u8] = if at_start && self.add_space_prefix { b" " } else { b"" };

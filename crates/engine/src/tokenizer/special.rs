@@ -1,7 +1,7 @@
 //! Special tokens: which there are, which end an answer, and where text names them.
 //!
-//! Files often leave the type or the role of a special token out, so that well-known names count too;
-//! they are listed here once, as llama.cpp has them.
+//! Files often leave the type or the role of a special token out, so that well-known names count
+//! too; they are listed here once, as llama.cpp has them.
 
 use crate::gguf::Meta;
 
@@ -10,7 +10,8 @@ use super::load::Family;
 use super::prefix::PrefixIndex;
 use super::vocab::{Kind, Vocab};
 
-/// Names of tokens that end a turn; the first one that a vocabulary has is its `eot` if no key names it.
+/// Names of tokens that end a turn; the first one that a vocabulary has is its `eot` if no key
+/// names it.
 const END_OF_TURN: &[&str] = &[
     "<|eot_id|>",
     "<|im_end|>",
@@ -191,7 +192,8 @@ pub(super) struct Partition {
 }
 
 impl Partition {
-    /// Files do not say which tokens swallow spaces; it goes by the names of models, as in llama.cpp.
+    /// Files do not say which tokens swallow spaces; it goes by the names of models, as in
+    /// llama.cpp.
     pub(super) fn new(meta: &Meta, vocab: &Vocab) -> Result<Partition, TokenizerError> {
         let special =
             |&id: &u32| matches!(vocab.kind(id), Kind::Control | Kind::UserDefined | Kind::Unknown);
@@ -220,9 +222,9 @@ impl Partition {
         self.index.longest(vocab, text, |id| vocab.kind(id) != Kind::UserDefined).is_some()
     }
 
-    /// Cuts `text` at special tokens, from the left, the longest first: `piece` gets the text before
-    /// each (never empty) and then the token. Control tokens are text unless `parse_special`; tokens
-    /// that the model's makers added as words are always found.
+    /// Cuts `text` at special tokens, from the left, the longest first: `piece` gets the text
+    /// before each (never empty) and then the token. Control tokens are text unless
+    /// `parse_special`; tokens that the model's makers added as words are always found.
     pub(super) fn cut<'a>(
         &self,
         vocab: &Vocab,

@@ -1,14 +1,16 @@
-//! Cuts text into words by rules: what the regular expressions of tokenizers do, without backtracking.
+//! Cuts text into words by rules: what the regular expressions of tokenizers do, without
+//! backtracking.
 //!
-//! Each rule is a piece of such an expression and takes time in proportion to what it reads, so that no
-//! text is slow. The rules of each tokenizer stand in `pre.rs`; `tests/tokenizer_split.rs` compares
-//! them with the original expressions.
+//! Each rule is a piece of such an expression and takes time in proportion to what it reads, so
+//! that no text is slow. The rules of each tokenizer stand in `pre.rs`; `tests/tokenizer_split.rs`
+//! compares them with the original expressions.
 
-use super::classes::{CASELESS, LOWER, MARK, SPACE, Set, UPPER, classes};
+use super::classes::{CASELESS, Classes, LOWER, MARK, SPACE, Set, UPPER};
 
 /// One pass over the text. A pass cuts the pieces that the pass before it left.
 pub(super) enum Stage {
-    /// At each place the first rule that matches makes a piece; what lies between matches is one too.
+    /// At each place the first rule that matches makes a piece; what lies between matches is one
+    /// too.
     Cut(&'static [Rule]),
     /// `\s+$`: the spaces at the end are a piece.
     TrailingSpaces,
@@ -23,8 +25,8 @@ pub(super) enum Rule {
     /// `lead of{least,most} tail*`.
     Run(Run),
     /// `lead?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+` or else
-    /// `lead?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*`: a word that ends before the
-    /// next capital; then a contraction if the flag says so.
+    /// `lead?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*`: a word that ends before
+    /// the next capital; then a contraction if the flag says so.
     CasedWord { lead: Set, contraction: bool },
     /// `\s*[\r\n]+`: spaces up to the last line end among them.
     SpacesToLineEnd,
@@ -80,71 +82,77 @@ impl Run {
         Rule::Run(self)
     }
 
-    fn matches(&self, text: &str) -> Option<usize> {
+    fn matches(&self, classes: &Classes, text: &str) -> Option<usize> {
+        let first_of = |set: &Set| first_of(classes, text, set);
         match self.lead {
-            Lead::None => self.body(text, 0),
-            Lead::Required(set) => self.body(text, first_of(text, &set)?),
-            Lead::Optional(set) => first_of(text, &set)
-                .and_then(|lead| self.body(text, lead))
-                .or_else(|| self.body(text, 0)),
+            Lead::None => self.body(classes, text, 0),
+            Lead::Required(set) => self.body(classes, text, first_of(&set)?),
+            Lead::Optional(set) => first_of(&set)
+                .and_then(|lead| self.body(classes, text, lead))
+                .or_else(|| self.body(classes, text, 0)),
         }
     }
 
-    fn body(&self, text: &str, start: usize) -> Option<usize> {
+    fn body(&self, classes: &Classes, text: &str, start: usize) -> Option<usize> {
         let mut end = start;
         let mut found = 0;
-        for c in text[start..].chars().take(self.most).take_while(|&c| self.of.has(c)) {
+        for c in text[start..].chars().take(self.most).take_while(|&c| self.of.has(classes, c)) {
             end += c.len_utf8();
             found += 1;
         }
-        (found >= self.least).then(|| end + prefix_of(&text[end..], |c| self.tail.has(c)))
+        (found >= self.least).then(|| end + prefix_of(&text[end..], |c| self.tail.has(classes, c)))
     }
 }
 
 impl Rule {
     /// Bytes from the start of `text` that the rule matches; never 0.
-    fn matches(&self, text: &str) -> Option<usize> {
+    fn matches(&self, classes: &Classes, text: &str) -> Option<usize> {
         match self {
             Rule::Contraction => contraction(text, u8::eq),
             Rule::ContractionAnyCase => contraction(text, u8::eq_ignore_ascii_case),
-            Rule::Run(run) => run.matches(text),
-            Rule::CasedWord { lead, contraction } => cased_word(text, lead, *contraction),
-            Rule::SpacesToLineEnd => spaces_to_line_end(text),
-            Rule::Spaces => spaces(text),
+            Rule::Run(run) => run.matches(classes, text),
+            Rule::CasedWord { lead, contraction } => cased_word(classes, text, lead, *contraction),
+            Rule::SpacesToLineEnd => spaces_to_line_end(classes, text),
+            Rule::Spaces => spaces(classes, text),
         }
     }
 }
 
 /// Calls `word` with each piece of `text`, in order and without gaps.
-pub(super) fn split<'a>(text: &'a str, stages: &[Stage], word: &mut dyn FnMut(&'a str)) {
+pub(super) fn split<'a>(
+    classes: &Classes,
+    text: &'a str,
+    stages: &[Stage],
+    word: &mut dyn FnMut(&'a str),
+) {
     match stages.split_first() {
         None if text.is_empty() => {}
         None => word(text),
         Some((Stage::TrailingSpaces, later)) => {
             let (body, spaces) = text.split_at(text.trim_end().len());
-            split(body, later, word);
-            split(spaces, later, word);
+            split(classes, body, later, word);
+            split(classes, spaces, later, word);
         }
         Some((Stage::Cut(rules), later)) => {
             let (mut piece_start, mut at) = (0, 0);
             while let Some(c) = text[at..].chars().next() {
-                match rules.iter().find_map(|rule| rule.matches(&text[at..])) {
+                match rules.iter().find_map(|rule| rule.matches(classes, &text[at..])) {
                     None => at += c.len_utf8(),
                     Some(len) => {
-                        split(&text[piece_start..at], later, word);
-                        split(&text[at..at + len], later, word);
+                        split(classes, &text[piece_start..at], later, word);
+                        split(classes, &text[at..at + len], later, word);
                         at += len;
                         piece_start = at;
                     }
                 }
             }
-            split(&text[piece_start..], later, word);
+            split(classes, &text[piece_start..], later, word);
         }
     }
 }
 
-fn first_of(text: &str, set: &Set) -> Option<usize> {
-    text.chars().next().filter(|&c| set.has(c)).map(char::len_utf8)
+fn first_of(classes: &Classes, text: &str, set: &Set) -> Option<usize> {
+    text.chars().next().filter(|&c| set.has(classes, c)).map(char::len_utf8)
 }
 
 /// Bytes of the longest prefix whose characters all satisfy `inside`.
@@ -161,26 +169,26 @@ fn contraction(text: &str, same: impl Fn(&u8, &u8) -> bool) -> Option<usize> {
     endings.iter().find(fits).map(|ending| 1 + ending.len())
 }
 
-fn cased_word(text: &str, lead: &Set, with_contraction: bool) -> Option<usize> {
+fn cased_word(classes: &Classes, text: &str, lead: &Set, with_contraction: bool) -> Option<usize> {
     const HEAD: u16 = UPPER | CASELESS | MARK;
     const TAIL: u16 = LOWER | CASELESS | MARK;
-    // Head as far as it goes, then tail; if no tail follows, the head gives back characters until its
-    // last one is a tail.
+    // Head as far as it goes, then tail; if no tail follows, the head gives back characters until
+    // its last one is a tail.
     let ends_in_tail = |start: usize| {
-        let head_end = start + prefix_of(&text[start..], |c| classes(c) & HEAD != 0);
-        let tail = prefix_of(&text[head_end..], |c| classes(c) & TAIL != 0);
+        let head_end = start + prefix_of(&text[start..], |c| classes.of(c) & HEAD != 0);
+        let tail = prefix_of(&text[head_end..], |c| classes.of(c) & TAIL != 0);
         if tail > 0 {
             return Some(head_end + tail);
         }
         let (at, c) =
-            text[start..head_end].char_indices().rfind(|&(_, c)| classes(c) & TAIL != 0)?;
+            text[start..head_end].char_indices().rfind(|&(_, c)| classes.of(c) & TAIL != 0)?;
         Some(start + at + c.len_utf8())
     };
     let all_head = |start: usize| {
-        let head = prefix_of(&text[start..], |c| classes(c) & HEAD != 0);
+        let head = prefix_of(&text[start..], |c| classes.of(c) & HEAD != 0);
         (head > 0).then_some(start + head)
     };
-    let after_lead = first_of(text, lead);
+    let after_lead = first_of(classes, text, lead);
     let end = after_lead
         .and_then(ends_in_tail)
         .or_else(|| ends_in_tail(0))
@@ -194,17 +202,18 @@ fn cased_word(text: &str, lead: &Set, with_contraction: bool) -> Option<usize> {
     Some(end + more)
 }
 
-fn is_space(c: char) -> bool {
-    classes(c) & SPACE != 0
+/// Bytes of the spaces at the start.
+fn space_run(classes: &Classes, text: &str) -> usize {
+    prefix_of(text, |c| classes.of(c) & SPACE != 0)
 }
 
-fn spaces_to_line_end(text: &str) -> Option<usize> {
-    let run = &text[..prefix_of(text, is_space)];
+fn spaces_to_line_end(classes: &Classes, text: &str) -> Option<usize> {
+    let run = &text[..space_run(classes, text)];
     run.rfind(['\r', '\n']).map(|last| last + 1)
 }
 
-fn spaces(text: &str) -> Option<usize> {
-    let run = prefix_of(text, is_space);
+fn spaces(classes: &Classes, text: &str) -> Option<usize> {
+    let run = space_run(classes, text);
     let last = text[..run].chars().next_back()?;
     let leave_last = run < text.len() && run > last.len_utf8();
     Some(if leave_last { run - last.len_utf8() } else { run })

@@ -1,7 +1,7 @@
 //! The tokens: their texts, which stay in the file's map, their types, and a table from text to id.
 //!
-//! Five words of memory for each token: where its text starts (held by `Strings`), its type, and its
-//! share of an open-addressing table of ids. Prefixes are found through `prefix.rs`.
+//! Five words of memory for each token: where its text starts (held by `Strings`), its type, and
+//! its share of an open-addressing table of ids. Prefixes are found through `prefix.rs`.
 
 use std::hash::{BuildHasher, RandomState};
 

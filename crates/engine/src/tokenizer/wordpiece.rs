@@ -1,12 +1,13 @@
 //! WordPiece, as BERT does it: `tokenizer.ggml.model` = bert.
 //!
-//! Text is cleaned and cut at spaces and punctuation; a word is written in the longest tokens from the
-//! left, or else is unknown. In GGUF the first piece of a word starts with `▁`, the others are bare. As
-//! in llama.cpp, and unlike in the original, words of more than 100 characters are not unknown at once.
+//! Text is cleaned and cut at spaces and punctuation; a word is written in the longest tokens from
+//! the left, or else is unknown. In GGUF the first piece of a word starts with `▁`, the others are
+//! bare. As in llama.cpp, and unlike in the original, words of more than 100 characters are not
+//! unknown at once.
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::classes::{LETTER, MARK, NONSPACING, NUMBER, PUNCT, SPACE, SYMBOL, classes};
+use super::classes::{Classes, LETTER, MARK, NONSPACING, NUMBER, PUNCT, SPACE, SYMBOL};
 use super::prefix::PrefixIndex;
 use super::vocab::Vocab;
 
@@ -14,6 +15,7 @@ use super::vocab::Vocab;
 pub(super) struct WordPiece {
     /// Tokens that text may become.
     pub(super) index: PrefixIndex,
+    pub(super) classes: Classes,
     pub(super) unknown: u32,
     pub(super) lowercase: bool,
     pub(super) strip_accents: bool,
@@ -30,7 +32,9 @@ impl WordPiece {
         };
         for word in text.split(' ') {
             let mut rest = word;
-            while let Some((at, c)) = rest.char_indices().find(|&(_, c)| stands_alone(c)) {
+            while let Some((at, c)) =
+                rest.char_indices().find(|&(_, c)| stands_alone(&self.classes, c))
+            {
                 let end = at + c.len_utf8();
                 cut(&rest[..at], out);
                 cut(&rest[at..end], out);
@@ -55,30 +59,30 @@ impl WordPiece {
     }
 
     fn normalize(&self, text: &str) -> String {
-        let clean = |c: &char| *c != char::REPLACEMENT_CHARACTER && !is_control(*c);
-        let spaced = |c: char| if classes(c) & SPACE != 0 { ' ' } else { c };
+        let clean = |c: &char| *c != char::REPLACEMENT_CHARACTER && !is_control(&self.classes, *c);
+        let spaced = |c: char| if self.classes.of(c) & SPACE != 0 { ' ' } else { c };
         let mut text: String = text.chars().filter(clean).map(spaced).collect();
         if self.strip_accents {
-            text = text.nfd().filter(|&c| classes(c) & NONSPACING == 0).collect();
+            text = text.nfd().filter(|&c| self.classes.of(c) & NONSPACING == 0).collect();
         }
         if self.lowercase { text.chars().flat_map(char::to_lowercase).collect() } else { text }
     }
 }
 
 /// Controls, and what is private or unassigned; not the line ends and tabs.
-fn is_control(c: char) -> bool {
+fn is_control(classes: &Classes, c: char) -> bool {
     const OTHER_THAN_CONTROL: u16 = LETTER | MARK | NUMBER | PUNCT | SYMBOL;
     match c {
         '\t' | '\n' | '\r' => false,
         // These two are spaces and controls both.
         '\u{b}' | '\u{c}' | '\u{85}' => true,
-        _ => classes(c) & (OTHER_THAN_CONTROL | SPACE) == 0,
+        _ => classes.of(c) & (OTHER_THAN_CONTROL | SPACE) == 0,
     }
 }
 
 /// Punctuation, every visible ASCII character that is no letter or digit, and Chinese characters.
-fn stands_alone(c: char) -> bool {
-    c.is_ascii_punctuation() || classes(c) & PUNCT != 0 || is_chinese(c)
+fn stands_alone(classes: &Classes, c: char) -> bool {
+    c.is_ascii_punctuation() || classes.of(c) & PUNCT != 0 || is_chinese(c)
 }
 
 /// As the original has it: without the block that starts at U+2B820.

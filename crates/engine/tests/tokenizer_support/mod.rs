@@ -1,5 +1,5 @@
-//! What the tokenizer tests share: the vocabularies of `testdata/vocab`, unpacked once for each test
-//! binary, and mean random texts. The `tokenizers` crate as an oracle is in `oracle.rs`.
+//! What the tokenizer tests share: the vocabularies of `testdata/vocab`, unpacked once for each
+//! test binary, and mean random texts. The `tokenizers` crate as an oracle is in `oracle.rs`.
 
 use std::io::BufReader;
 use std::path::Path;

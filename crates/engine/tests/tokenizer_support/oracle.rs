@@ -19,8 +19,14 @@ const NORMAL: i32 = 1;
 const USER_DEFINED: i32 = 4;
 
 const GPT2: &str = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+";
-const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const LLAMA3: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+const QWEN2: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
 
 /// The oracle of a vocabulary. It finds user-defined tokens in text, and no control tokens.
 pub(crate) fn oracle(vocabulary: &Vocabulary) -> Tokenizer {
@@ -111,10 +117,12 @@ fn sentencepiece(meta: &Meta, tokens: &Tokens) -> Tokenizer {
     let builder = BPE::builder().vocab_and_merges(tokens.ids.clone(), pairs);
     let builder = builder.byte_fallback(true).fuse_unk(true).unk_token("<unk>".into());
     let mut oracle = Tokenizer::new(builder.build().unwrap());
-    oracle.with_normalizer(Some(normalizers::Sequence::new(vec![
-        NormalizerWrapper::from(Prepend::new("▁".into())),
-        Replace::new(" ", "▁").unwrap().into(),
-    ])));
+    oracle
+        .with_normalizer(Some(normalizers::Sequence::new(vec![
+            NormalizerWrapper::from(Prepend::new("▁".into())),
+            Replace::new(" ", "▁").unwrap().into(),
+        ])))
+        .unwrap();
     oracle
 }
 
@@ -130,7 +138,7 @@ fn wordpiece(tokens: &Tokens) -> Tokenizer {
         (0..).zip(&tokens.texts).map(|(id, text)| (spelt(id as usize, text), id)).collect();
     let builder = WordPiece::builder().vocab(vocab).unk_token("[UNK]".into());
     let mut oracle = Tokenizer::new(builder.max_input_chars_per_word(usize::MAX).build().unwrap());
-    oracle.with_normalizer(Some(BertNormalizer::new(true, true, None, true)));
+    oracle.with_normalizer(Some(BertNormalizer::new(true, true, None, true))).unwrap();
     oracle.with_pre_tokenizer(Some(BertPreTokenizer));
     oracle
 }
@@ -141,9 +149,21 @@ fn unigram(meta: &Meta, tokens: &Tokens) -> Tokenizer {
     let scored = tokens.texts.iter().cloned().zip(scores.iter().map(|&score| f64::from(score)));
     let model = Unigram::from(scored.collect(), Some(unknown as usize), false).unwrap();
     let mut oracle = Tokenizer::new(model);
-    oracle.with_normalizer(Some(normalizers::Sequence::new(vec![
-        NormalizerWrapper::from(Prepend::new("▁".into())),
-        Replace::new(" ", "▁").unwrap().into(),
-    ])));
     oracle
+        .with_normalizer(Some(normalizers::Sequence::new(vec![
+            NormalizerWrapper::from(Prepend::new("▁".into())),
+            Replace::new(" ", "▁").unwrap().into(),
+        ])))
+        .unwrap();
+    oracle
+}
+
+/// Whether the oracle strips more than we after an added token: it counts all of Unicode's spaces,
+/// and llama.cpp and we those of ASCII.
+pub(crate) fn strips_more(text: &str) -> bool {
+    let after = |(at, found): (usize, &str)| {
+        let rest = text[at + found.len()..].trim_start_matches(|c: char| c.is_ascii_whitespace());
+        rest.starts_with(char::is_whitespace)
+    };
+    text.match_indices("</s>").any(after)
 }

@@ -1,5 +1,5 @@
-//! Mean random texts, the same for the same seed: mixed scripts, marks without letters, runs of spaces
-//! and line ends, digits, emoji, halves of contractions, and the names of special tokens.
+//! Mean random texts, the same for the same seed: mixed scripts, marks without letters, runs of
+//! spaces and line ends, digits, emoji, halves of contractions, and the names of special tokens.
 
 /// A small generator (SplitMix64); the quality suffices for tests.
 pub(crate) struct Random(pub(crate) u64);
@@ -172,7 +172,7 @@ fn any_char(random: &mut Random) -> char {
         (0x2000, 0x2065),
         (0x2100, 0x2180),
         (0x2200, 0x2300),
-        (0x3040, 0x3097),
+        (0x3041, 0x3097),
         (0x4e00, 0x9fa6),
         (0xac00, 0xd7a4),
         (0xf900, 0xfa6e),

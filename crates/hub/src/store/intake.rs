@@ -159,7 +159,7 @@ impl<'a> Intake<'a> {
     /// # Errors
     /// If it is no regular file, no GGUF file, or changes while it is read.
     pub fn in_place(&self, path: &Path) -> Result<StoredFile, HubError> {
-        let path = path.canonicalize().map_err(HubError::io("find", path))?;
+        let path = path.canonicalize().map_err(|error| no_file(path, error))?;
         if path.to_str().is_none() {
             let found = "its path is not UTF-8 and cannot be recorded".to_owned();
             return Err(HubError::NotAModel { path, found });
@@ -182,7 +182,7 @@ impl<'a> Intake<'a> {
 pub(super) fn open_model_file(path: &Path) -> Result<File, HubError> {
     let not = |found: String| HubError::NotAModel { path: path.to_owned(), found };
     // Asked before opening: opening a FIFO would wait for a writer.
-    let meta = std::fs::metadata(path).map_err(|error| not(error.to_string()))?;
+    let meta = std::fs::metadata(path).map_err(|error| no_file(path, error))?;
     if !meta.is_file() {
         return Err(not("it is not a regular file".to_owned()));
     }
@@ -190,6 +190,13 @@ pub(super) fn open_model_file(path: &Path) -> Result<File, HubError> {
     match file_magic(&mut file) {
         Some(found) => Err(not(found)),
         None => Ok(file),
+    }
+}
+
+fn no_file(path: &Path, error: io::Error) -> HubError {
+    match error.kind() {
+        io::ErrorKind::NotFound => HubError::NoFile { path: path.to_owned() },
+        _ => HubError::NotAModel { path: path.to_owned(), found: error.to_string() },
     }
 }
 

@@ -62,6 +62,7 @@ fn open_stored(name: &ModelName, stored: &StoredFile, path: &Path) -> Result<Fil
         |found: String| HubError::Changed { name: name.to_string(), path: path.to_owned(), found };
     let file = open_model_file(path).map_err(|error| match error {
         HubError::NotAModel { found, .. } => changed(found),
+        HubError::NoFile { .. } => changed("the file is gone".to_owned()),
         other => other,
     })?;
     let (bytes, modified) = state(&file).map_err(HubError::io("read", path))?;

@@ -1,0 +1,147 @@
+//! `hearth bench MODEL`: speed, load time and memory of the engine on fixed token ids.
+
+use std::io::Write;
+
+use clap::Args;
+use hearth_cell::peak_rss_bytes;
+use hearth_engine::protocol::{BenchReport, Event, Job, Probe};
+use hearth_hub::readable;
+use serde_json::{Value, json};
+
+use super::show::print_json;
+use crate::context::App;
+use crate::engine::{EngineArgs, Need, Running};
+use crate::exit::{Code, Failure};
+
+/// Measure the speed of a model on this machine (medians)
+#[derive(Args)]
+pub(crate) struct Bench {
+    /// Name in the store or the catalogue, or a path
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// Prompt length in tokens
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    prompt: usize,
+    /// Tokens decoded after it
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    r#gen: usize,
+    /// Repetitions, of loading too
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    runs: u16,
+    /// Also measure the machine's peaks, and the share of them that is reached
+    #[arg(long)]
+    probe: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+impl Bench {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        let (running, load_ms) = self.load(app)?;
+        let job = Job::Bench {
+            prompt: self.prompt,
+            generate: self.r#gen,
+            runs: self.runs.into(),
+            probe: self.probe,
+        };
+        let mut report = None;
+        running.finish(app, job, |event| {
+            if let Event::Bench { report: found, .. } = event {
+                report = Some(found);
+            }
+            Ok(())
+        })?;
+        let Some(report) = report else {
+            return Err(Failure::new(Code::Engine, "the engine gave no report"));
+        };
+        let peak = peak_of_all(&running);
+        if self.json {
+            return print_json(&self.json(app, &running, &report, load_ms, peak)?);
+        }
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "prefill   {:>10.1} tok/s ({} tokens)", report.prefill_tok_s, self.prompt)?;
+        writeln!(out, "decode    {:>10.1} tok/s ({} tokens)", report.decode_tok_s, self.r#gen)?;
+        writeln!(out, "load      {load_ms:>10.0} ms")?;
+        writeln!(out, "memory    {:>10}", peak.map_or("unknown".to_owned(), readable))?;
+        if let Some(probe) = &report.probe {
+            write_probe(&mut out, probe)?;
+        }
+        Ok(())
+    }
+
+    /// Loads the model once for each run; the last engine, and the median of the times.
+    fn load(&self, app: &App) -> anyhow::Result<(Running, f64)> {
+        let command = format!("bench {}", self.model);
+        let start = || -> anyhow::Result<Running> {
+            let model = app.open_model(&self.model, &command)?;
+            // The context just holds what is measured.
+            let ctx = Some(self.prompt.saturating_add(self.r#gen).max(1));
+            self.engine.start(app, model, Need::Model { ctx })
+        };
+        let mut running = start()?;
+        let mut times = vec![running.engine.load_ms()];
+        for _ in 1..self.runs {
+            drop(running);
+            running = start()?;
+            times.push(running.engine.load_ms());
+        }
+        times.sort_by(f64::total_cmp);
+        let middle = times.get(times.len() / 2).copied().unwrap_or_default();
+        Ok((running, middle))
+    }
+
+    /// Field names are stable.
+    fn json(
+        &self,
+        app: &App,
+        running: &Running,
+        report: &BenchReport,
+        load_ms: f64,
+        peak: Option<u64>,
+    ) -> anyhow::Result<Value> {
+        Ok(json!({
+            "model": self.model,
+            "prompt": self.prompt,
+            "gen": self.r#gen,
+            "runs": self.runs,
+            "threads": self.engine.threads(app)?,
+            "isolation": running.engine.cell().report().level.name(),
+            "prefill_tok_s": report.prefill_tok_s,
+            "decode_tok_s": report.decode_tok_s,
+            "load_ms": load_ms,
+            "peak_rss_bytes": peak,
+            "bytes_per_token": report.bytes_per_token,
+            "probe": report.probe.as_ref().map(probe_json),
+        }))
+    }
+}
+
+/// Peak memory of all processes of this command: its own and the engine's.
+fn peak_of_all(running: &Running) -> Option<u64> {
+    let own = peak_rss_bytes(std::process::id())?;
+    Some(own + peak_rss_bytes(running.engine.cell().pid())?)
+}
+
+fn probe_json(probe: &Probe) -> Value {
+    json!({
+        "int8_gops": probe.int8_gops,
+        "bf16_gflops": probe.bf16_gflops,
+        "f32_gflops": probe.f32_gflops,
+        "read_gb_s": probe.read_gb_s,
+        "prefill_share": probe.prefill_share,
+        "decode_share": probe.decode_share,
+    })
+}
+
+fn write_probe(out: &mut impl Write, probe: &Probe) -> std::io::Result<()> {
+    let bf16 = probe.bf16_gflops.map_or("none".to_owned(), |peak| format!("{peak:.0}"));
+    writeln!(out, "int8 peak {:>10.0} Gop/s", probe.int8_gops)?;
+    writeln!(out, "bf16 peak {bf16:>10} Gflop/s")?;
+    writeln!(out, "f32 peak  {:>10.0} Gflop/s", probe.f32_gflops)?;
+    writeln!(out, "read peak {:>10.1} GB/s", probe.read_gb_s)?;
+    writeln!(out, "prefill reaches {:.0} % of the int8 peak", 100.0 * probe.prefill_share)?;
+    writeln!(out, "decode reaches {:.0} % of the read peak", 100.0 * probe.decode_share)
+}

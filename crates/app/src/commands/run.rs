@@ -1,0 +1,135 @@
+//! `hearth run MODEL [PROMPT]`: one answer, or a conversation on a terminal.
+
+use std::io::{IsTerminal, Read};
+
+use clap::Args;
+use hearth_engine::protocol::{Finish, Message, Prompt};
+
+use super::show::print_json;
+use crate::answer::{Show, generate};
+use crate::context::App;
+use crate::engine::{EngineArgs, Need};
+use crate::exit::{Code, Failure};
+use crate::generation::{OutputArgs, Recipe, SamplingArgs};
+use crate::interrupt::Interrupt;
+use crate::repl::{Conversation, Repl};
+
+/// Largest prompt that is read from stdin, in bytes; what a frame to the engine holds.
+const STDIN_CAP: u64 = 16 << 20;
+
+/// Ask a model, or talk with it
+///
+/// With a PROMPT, or when stdin is not a terminal, one answer is written to stdout; otherwise a
+/// conversation starts. A PROMPT of `-`, or a word `-` in it, stands for what stdin holds.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// Name in the store or the catalogue, or a path
+    #[arg(value_name = "MODEL")]
+    model: String,
+    /// What to ask; several words are joined
+    #[arg(value_name = "PROMPT")]
+    prompt: Vec<String>,
+    /// What the model should know or be before it answers
+    #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
+    system: Option<String>,
+    /// Continue the prompt as plain text: no chat template
+    #[arg(long)]
+    raw: bool,
+    /// Context limit in tokens; 0 takes the model's own [setting: ctx]
+    #[arg(long, value_name = "N")]
+    ctx: Option<usize>,
+    /// Print the answer and its figures as JSON when it is complete
+    #[arg(long)]
+    json: bool,
+    /// Timings and the isolation level on stderr
+    #[arg(long, short)]
+    verbose: bool,
+    /// Keep no history of the lines typed in a conversation
+    #[arg(long)]
+    no_history: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+}
+
+impl Run {
+    pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        let prompt = self.prompt()?;
+        let recipe = Recipe::new(&self.sampling, self.output.clone())?;
+        let interrupt = Interrupt::install()?;
+        let model = app.open_model(&self.model, &format!("run {}", self.model))?;
+        let running = self.engine.start(app, model, Need::Model { ctx: self.ctx })?;
+
+        let Some(prompt) = prompt else {
+            let conversation = Conversation::new(self.system, self.raw);
+            let history = if self.no_history { None } else { app.settings.history.clone() };
+            let repl = Repl { app, running: &running, interrupt: &interrupt, recipe: &recipe };
+            return repl.run(conversation, history, self.verbose);
+        };
+        let prompt = match self.raw {
+            true => Prompt::Raw(prompt),
+            false => chat(self.system, prompt),
+        };
+        let show = if self.json { Show::Nothing } else { Show::Stream };
+        let answer = generate(app, &running, &interrupt, recipe.generate(prompt), show)?;
+        if self.json {
+            print_json(&answer.json(&running))?;
+        }
+        if self.verbose {
+            answer.verbose(&running);
+        }
+        if answer.stats.finish == Finish::Cancelled {
+            return Err(Failure::new(Code::Interrupted, "stopped by Ctrl-C"));
+        }
+        answer.explain(app, &recipe);
+        Ok(())
+    }
+
+    /// The prompt, or `None` for a conversation.
+    fn prompt(&self) -> anyhow::Result<Option<String>> {
+        let prompt = if self.prompt.is_empty() {
+            if std::io::stdin().is_terminal() && std::io::stdout().is_terminal() && !self.json {
+                return Ok(None);
+            }
+            self.stdin()?
+        } else if self.prompt.iter().any(|word| word == "-") {
+            let piped = self.stdin()?;
+            let words = self.prompt.iter().map(|word| if word == "-" { &piped } else { word });
+            words.map(String::as_str).collect::<Vec<_>>().join(" ")
+        } else {
+            self.prompt.join(" ")
+        };
+        if prompt.is_empty() {
+            let text = "the prompt is empty; give it as an argument or on stdin";
+            return Err(Failure::new(Code::Usage, text));
+        }
+        Ok(Some(prompt))
+    }
+
+    /// All of stdin; without the last line end, which `echo` adds, unless the prompt is raw.
+    fn stdin(&self) -> anyhow::Result<String> {
+        let mut bytes = Vec::new();
+        std::io::stdin().lock().take(STDIN_CAP + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > STDIN_CAP {
+            let text = format!("more than {STDIN_CAP} bytes on stdin; shorten the prompt");
+            return Err(Failure::new(Code::TooLong, text));
+        }
+        let mut text = String::from_utf8(bytes).map_err(|error| {
+            let at = error.utf8_error().valid_up_to();
+            Failure::new(Code::Usage, format!("stdin is not UTF-8 text (at byte {at})"))
+        })?;
+        if !self.raw && text.ends_with('\n') {
+            text.pop();
+        }
+        Ok(text)
+    }
+}
+
+fn chat(system: Option<String>, prompt: String) -> Prompt {
+    let system = system.map(|text| Message::new("system", &text));
+    let messages = system.into_iter().chain([Message::new("user", &prompt)]).collect();
+    Prompt::Chat { messages, tools_json: String::new() }
+}

@@ -1,0 +1,291 @@
+//! The commands that run a model, as a user runs them: the real program, its real sealed child, a
+//! tiny model.
+#![cfg(target_os = "linux")]
+
+mod tiny;
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tiny::Kind;
+
+struct Home {
+    folder: TempDir,
+    model: PathBuf,
+}
+
+impl Home {
+    fn new(kind: Kind) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let model = tiny::write(folder.path(), kind);
+        Self { folder, model }
+    }
+
+    /// `hearth COMMAND MODEL ARGS`.
+    fn command(&self, command: &str, args: &[&str]) -> Command {
+        let mut line = self.bare(&[command]);
+        line.arg(&self.model).args(args);
+        line
+    }
+
+    fn bare(&self, args: &[&str]) -> Command {
+        let mut line = Command::new(env!("CARGO_BIN_EXE_hearth"));
+        line.args(args).env_clear().env("HOME", self.folder.path()).stdin(Stdio::null());
+        line
+    }
+
+    fn file(&self, name: &str, text: &[u8]) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Stdout of a run that must succeed.
+    fn ok(&self, command: &str, args: &[&str]) -> String {
+        let output = self.command(command, args).output().unwrap();
+        assert!(output.status.success(), "{command} {args:?}: {}", said(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn json(&self, command: &str, args: &[&str]) -> Value {
+        serde_json::from_str(&self.ok(command, &[args, &["--json"]].concat())).unwrap()
+    }
+
+    /// Stderr of a run that must end with `code` and print nothing on stdout.
+    fn fails(&self, command: &str, args: &[&str], code: i32) -> String {
+        let output = self.command(command, args).output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{command} {args:?}: {}", said(&output));
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+        said(&output)
+    }
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn str_of(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Runs with this on stdin; stdout of a run that must succeed.
+fn piped(mut command: Command, input: &[u8]) -> String {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the seal reaches on this machine.
+fn isolation(home: &Home) -> String {
+    let output = home.bare(&["doctor", "--json", "--require-isolation", "none"]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let facts: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(facts["layers"].as_array().unwrap().len(), 4);
+    facts["isolation"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn doctor_and_verbose_name_the_level_in_force() {
+    let home = Home::new(Kind::Base);
+    let level = isolation(&home);
+    let output =
+        home.command("run", &["--raw", "a", "--max-tokens", "2", "--verbose"]).output().unwrap();
+    assert!(said(&output).contains(&format!("isolation {level}\n")), "{}", said(&output));
+    assert!(!said(&output).contains("refused"), "{}", said(&output));
+    let strict = home.command("run", &["--raw", "a", "--require-isolation", "full"]).output();
+    let strict = strict.unwrap();
+    if level == "full" {
+        assert!(strict.status.success(), "{}", said(&strict));
+    } else {
+        assert_eq!(strict.status.code(), Some(8));
+        assert!(said(&strict).contains("--require-isolation"), "{}", said(&strict));
+    }
+}
+
+#[test]
+fn tokenize_takes_stdin_byte_for_byte_and_needs_no_tensors() {
+    let home = Home::new(Kind::Vocabulary);
+    let input = "aé\n\0".as_bytes();
+    let line = piped(home.command("tokenize", &["--no-bos"]), input);
+    assert_eq!(line, "97 195 169 10 0\n");
+    let line = piped(home.command("tokenize", &["--json"]), input);
+    assert_eq!(line, "[256,97,195,169,10,0]\n");
+    let text = b"<s>";
+    assert_eq!(piped(home.command("tokenize", &["--no-bos"]), text), "60 115 62\n");
+    let line = piped(home.command("tokenize", &["--no-bos", "--parse-special"]), text);
+    assert_eq!(line, "256\n");
+    let error = home.fails("run", &["--raw", "a"], 5);
+    assert!(!error.is_empty());
+}
+
+#[test]
+fn logits_are_rows_and_the_same_for_any_number_of_threads() {
+    let home = Home::new(Kind::Base);
+    let rows = |threads: &str| {
+        let out = home.folder.path().join("logits.f32");
+        let args = ["--tokens", "1,2,3", "--out", str_of(&out), "--threads", threads];
+        assert_eq!(home.ok("logits", &args), "");
+        std::fs::read(out).unwrap()
+    };
+    let one = rows("1");
+    assert_eq!(one.len(), 3 * tiny::VOCAB * 4);
+    assert_eq!(one, rows("2"));
+    let first = f32::from_le_bytes(*one.first_chunk().unwrap());
+    assert!(first.is_finite() && first != 0.0);
+    let out = home.folder.path().join("none");
+    let error = home.fails("logits", &["--tokens", "1,999", "--out", str_of(&out)], 9);
+    assert!(error.contains("999"), "{error}");
+}
+
+#[test]
+fn a_run_is_deterministic_and_bounded() {
+    let home = Home::new(Kind::Base);
+    let args = ["--raw", "Once upon", "--max-tokens", "20"];
+    let first = home.json("run", &args);
+    assert_eq!(first["output_tokens"], 20);
+    assert_eq!(first["finish"], "length");
+    // Nine bytes and `<s>`.
+    assert_eq!(first["prompt_tokens"], 10);
+    let text = first["text"].as_str().unwrap();
+    assert_eq!(home.json("run", &args)["text"].as_str().unwrap(), text);
+    let streamed = home.ok("run", &args);
+    assert_eq!(streamed.strip_suffix('\n').unwrap_or(&streamed), text.trim_end_matches('\n'));
+    let hot = home.json("run", &[&args[..], &["--temp", "3", "--seed", "1"]].concat());
+    assert_ne!(hot["text"].as_str().unwrap(), text);
+}
+
+#[test]
+fn constraints_and_stops_hold() {
+    let home = Home::new(Kind::Base);
+    let answer = home.ok("run", &["--raw", "x", "--regex", "[ab]{5}c"]);
+    let letters: Vec<char> = answer.trim_end().chars().collect();
+    assert_eq!(letters.len(), 6, "{answer}");
+    assert!(letters[..5].iter().all(|c| "ab".contains(*c)) && letters[5] == 'c', "{answer}");
+    let schema =
+        home.file("schema.json", br#"{"type":"array","items":{"type":"integer"},"maxItems":2}"#);
+    let args = ["--raw", "x", "--json-schema", str_of(&schema), "--max-tokens", "300"];
+    let value: Value = serde_json::from_str(&home.ok("run", &args)).expect("JSON as asked");
+    assert!(value.is_array());
+    let answer = home.ok("run", &["--raw", "x", "--regex", "[ab]{5}c", "--stop", "c"]);
+    assert!(!answer.contains('c'), "{answer}");
+    let error = home.fails("run", &["--raw", "x", "--regex", "(("], 9);
+    assert!(error.len() > 10, "{error}");
+}
+
+#[test]
+fn chat_needs_a_template() {
+    let base = Home::new(Kind::Base);
+    let error = base.fails("run", &["hello"], 9);
+    assert!(error.contains("--raw"), "{error}");
+    let chat = Home::new(Kind::Chat);
+    let tokens = |args: &[&str]| {
+        let args = [args, &["--max-tokens", "1"]].concat();
+        chat.json("run", &args)["prompt_tokens"].as_u64().unwrap()
+    };
+    // `<s>`, then one token for each byte of `[user]hello\n[assistant]`.
+    assert_eq!(tokens(&["hello"]), 1 + 23);
+    assert_eq!(tokens(&["hello", "--system", "be kind"]), 1 + 23 + 16);
+}
+
+#[test]
+fn stdin_can_be_the_prompt_or_a_part_of_it() {
+    let home = Home::new(Kind::Base);
+    let tokens = |args: &[&str], input: &[u8]| {
+        let args = [args, &["--raw", "--json", "--max-tokens", "1"]].concat();
+        let answer: Value =
+            serde_json::from_str(&piped(home.command("run", &args), input)).unwrap();
+        answer["prompt_tokens"].as_u64().unwrap()
+    };
+    assert_eq!(tokens(&[], b"four\n"), 6);
+    assert_eq!(tokens(&["say:", "-"], b"four"), 10);
+    // A prompt without `-` leaves stdin alone.
+    assert_eq!(tokens(&["say:"], b"four"), 5);
+    let error = home.fails("run", &["--raw"], 2);
+    assert!(error.contains("empty"), "{error}");
+}
+
+#[test]
+fn errors_have_their_codes() {
+    let home = Home::new(Kind::Base);
+    let error = home.fails("run", &["--raw", "far too long", "--ctx", "8"], 10);
+    assert!(error.contains("13 tokens"), "{error}");
+    home.ok("run", &["--raw", "far too long", "--ctx", "8", "--overflow", "keep-end"]);
+    home.fails("run", &["--raw", "a", "--temp", "warm"], 2);
+    let not_a_model = home.file("letter.gguf", b"GGUF\x03\0\0\0");
+    let output = home.bare(&["run", str_of(&not_a_model), "--raw", "a"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+}
+
+#[test]
+fn perplexity_and_bench_report_their_fields() {
+    let home = Home::new(Kind::Base);
+    let text = home.file("text", "All work and no play. ".repeat(20).as_bytes());
+    let report = home.json("perplexity", &["--file", str_of(&text), "--ctx", "64"]);
+    assert!(report["ppl"].as_f64().unwrap() > 1.0);
+    assert!(report["tokens"].as_u64().unwrap() > 64);
+    let report = home.json("bench", &["--prompt", "16", "--gen", "4", "--runs", "2"]);
+    for figure in ["prefill_tok_s", "decode_tok_s", "load_ms", "peak_rss_bytes"] {
+        assert!(report[figure].as_f64().unwrap() > 0.0, "{figure}: {report}");
+    }
+}
+
+/// A run that goes on for long, with its first bytes already written.
+fn busy(home: &Home) -> Child {
+    let long =
+        ["--raw", "a", "--max-tokens", "60000", "--no-loop-detector", "--logit-bias", "257-inf"];
+    let mut command = home.command("run", &long);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = [0];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    child
+}
+
+/// Process ids of a process's children.
+fn children(pid: u32) -> Vec<i32> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks
+        .flat_map(|task| {
+            let list = std::fs::read_to_string(task.unwrap().path().join("children"));
+            let list = list.unwrap_or_default();
+            list.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<i32>>()
+        })
+        .collect()
+}
+
+fn signal(pid: i32, signal: rustix::process::Signal) {
+    rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), signal).unwrap();
+}
+
+#[test]
+fn a_killed_engine_is_one_clear_line() {
+    let home = Home::new(Kind::Base);
+    let run = busy(&home);
+    let engine = children(run.id());
+    assert_eq!(engine.len(), 1);
+    signal(engine[0], rustix::process::Signal::KILL);
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(9));
+    let error = said(&output);
+    assert!(error.contains("killed from outside"), "{error}");
+    assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+}
+
+#[test]
+fn ctrl_c_stops_the_answer() {
+    let home = Home::new(Kind::Base);
+    let run = busy(&home);
+    signal(run.id().cast_signed(), rustix::process::Signal::INT);
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", said(&output));
+    assert!(output.stdout.ends_with(b"\n"));
+}

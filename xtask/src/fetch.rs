@@ -19,6 +19,7 @@ pub(crate) fn store() -> PathBuf {
 /// Brings everything the later steps need.
 pub(crate) fn run() -> Result<()> {
     succeed(&mut cargo(&["fetch", "--locked"]))?;
+    succeed(&mut cargo(&["fetch", "--locked", "--manifest-path", "fuzz/Cargo.toml"]))?;
     hearth::build()?;
     MODELS.iter().try_for_each(|name| model(name))
 }

@@ -148,7 +148,8 @@ impl Engine {
         let start = Instant::now();
         let mut session = Session::new(model, kv);
         let result = session.all_logits(model, tokens, PREFILL_CHUNK, &mut |rows| {
-            // A row of a large vocabulary is about a megabyte: sent row by row, no frame is near its limit.
+            // A row of a large vocabulary is about a megabyte: sent row by row, no frame is near
+            // its limit.
             for row in rows.chunks_exact(width) {
                 out(Event::Logits { id, width, values: row.to_vec() });
             }

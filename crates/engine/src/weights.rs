@@ -58,7 +58,8 @@ pub struct Linear {
     order: Order,
 }
 
-/// Which of scale and bias comes first; llama.cpp, which defined both, does not do it alike everywhere.
+/// Which of scale and bias comes first; llama.cpp, which defined both, does not do it alike
+/// everywhere.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
     /// Attention and the head.

@@ -14,8 +14,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How long an idle worker spins before it parks. Longer than the gaps between the operations of one
-/// token, so that parking happens between requests.
+/// How long an idle worker spins before it parks. Longer than the gaps between the operations of
+/// one token, so that parking happens between requests.
 const SPIN: Duration = Duration::from_micros(50);
 
 /// The round word: round number in the high bits, then "open", then the count of joined workers.
@@ -69,7 +69,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// A pool of `threads` (at least 1), the caller counted, on the best instructions of the machine.
+    /// A pool of `threads` (at least 1), the caller counted, on the best instructions of the
+    /// machine.
     pub fn new(threads: usize) -> Self {
         Self::with_cpu(threads, Cpu::detect())
     }
@@ -160,7 +161,8 @@ impl Pool {
         unsafe { *shared.job.get() = Some(Job { run: erased, units }) };
         shared.next.0.store(0, Ordering::Relaxed);
         let before = shared.round.0.load(Ordering::Relaxed);
-        // Ordered against `parked`, as a worker orders its count against its last look at the round.
+        // Ordered against `parked`, as a worker orders its count against its last look at the
+        // round.
         shared.round.0.store(((before & !(ROUND - 1)) + ROUND) | OPEN, Ordering::SeqCst);
         if shared.parked.load(Ordering::SeqCst) > 0 {
             let _park = lock(&shared.park);
@@ -242,8 +244,8 @@ impl Shared {
             }
             done = round & !(ROUND - 1);
             if self.join(done) {
-                // SAFETY: joined an open round, so the caller has published the job and waits for us
-                // to leave before it writes another or lets the closure go.
+                // SAFETY: joined an open round, so the caller has published the job and waits for
+                // us to leave before it writes another or lets the closure go.
                 let job = unsafe { *self.job.get() };
                 if let Some(Job { run, units }) = job {
                     // SAFETY: as above, the closure is alive.

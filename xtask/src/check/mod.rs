@@ -8,7 +8,7 @@ mod offline;
 mod runner;
 
 use crate::cargo::{cargo, succeed};
-use crate::{deps, fetch, tidy};
+use crate::{conformance, deps, fetch, fuzz, tidy};
 use anyhow::{Result, bail};
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,13 @@ const STEPS: &[Step] = &[
 ];
 
 /// What `--full` adds.
-const FULL: &[Step] = &[];
+const FULL: &[Step] = &[
+    Step { name: "fuzz", run: |_| fuzz::run(&[], FUZZ_SECONDS).map(|()| Verdict::Passed) },
+    Step { name: "conformance", run: |_| compare() },
+];
+
+/// For each target: enough to find what a change broke at the surface.
+const FUZZ_SECONDS: u64 = 60;
 
 const CLIPPY: &[&str] = &[
     "clippy",
@@ -134,6 +140,11 @@ fn close(report: &Report, table: &[String], total: Duration, budget: Duration) {
 
 fn command(args: &[&str]) -> Result<Verdict> {
     succeed(&mut cargo(args)).map(|()| Verdict::Passed)
+}
+
+/// Everything beside llama.cpp, which is built first if it is not there.
+fn compare() -> Result<Verdict> {
+    conformance::run(&conformance::Args::default()).map(|()| Verdict::Passed)
 }
 
 /// Documentation, with every rustdoc warning an error.

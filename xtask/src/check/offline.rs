@@ -1,5 +1,6 @@
 //! The first command of the README and its neighbours on a machine without a network: an empty
-//! network namespace, made by `unshare` of util-linux. Where that is not allowed, nothing is checked.
+//! network namespace, made by `unshare` of util-linux. Where that is not allowed, nothing is
+//! checked.
 
 use super::Verdict;
 use crate::cargo::{line, output, program};

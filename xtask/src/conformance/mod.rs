@@ -16,7 +16,7 @@ use anyhow::{Result, bail};
 use std::path::PathBuf;
 
 /// What the command takes.
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Args {
     /// A folder with llama.cpp already built, instead of target/oracle.
     #[arg(long)]

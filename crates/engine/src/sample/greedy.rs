@@ -2,7 +2,8 @@
 
 use super::SampleError;
 
-/// Largest of `logits` (minus infinity if empty), and whether none is NaN or plus infinity. Sixteen at a time, so that it becomes vector code.
+/// Largest of `logits` (minus infinity if empty), and whether none is NaN or plus infinity. Sixteen
+/// at a time, so that it becomes vector code.
 pub(super) fn largest(logits: &[f32]) -> (f32, bool) {
     let (mut max, mut nan) = ([f32::NEG_INFINITY; 16], [0u32; 16]);
     let (whole, rest) = logits.as_chunks::<16>();

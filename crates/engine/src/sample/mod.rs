@@ -1,10 +1,10 @@
 //! Choosing the next token: the samplers, in llama.cpp's order and meaning.
 //!
 //! One file per sampler; `chain` is the one list of their order. A sampler at its neutral setting
-//! is left out of the chain. Three kinds, in this order: those that change single logits (`Adjust`),
-//! those that drop candidates or reshape their distribution (`Narrow`), and the final `Pick`.
-//! Grammar masks are not here: they set logits to minus infinity beforehand, and such a token is
-//! never chosen.
+//! is left out of the chain. Three kinds, in this order: those that change single logits
+//! (`Adjust`), those that drop candidates or reshape their distribution (`Narrow`), and the final
+//! `Pick`. Grammar masks are not here: they set logits to minus infinity beforehand, and such a
+//! token is never chosen.
 //!
 //! No step sorts the vocabulary, candidates stay in ascending order of id, and ties go to the
 //! lowest id, so that a seed gives the same tokens everywhere.

@@ -462,7 +462,8 @@ impl Weights {
         let x = isa.mul(x, isa.splat(self.new));
         let valid = I::LANES.min(out.len());
         let mut lanes = [0.0f32; 16];
-        // SAFETY: a vector fits the buffer, and `out` is used whole vectors at a time or not at all.
+        // SAFETY: a vector fits the buffer, and `out` is used whole vectors at a time or not at
+        // all.
         unsafe {
             if valid == I::LANES {
                 let x = if self.old == 0.0 {

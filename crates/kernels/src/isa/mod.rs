@@ -3,8 +3,8 @@
 //! A value of a type that implements [`Isa`] proves that the machine has its instructions, so
 //! operations on registers are safe; those on memory are not. Kernels are generic over `Isa` and
 //! entered through [`crate::cpu::Cpu::run`]. A vector has [`Isa::LANES`] lanes of 32 bits. Weights
-//! come as [`Isa::Bytes`]: lane `r` holds four consecutive weights of tile row `r`, and is multiplied
-//! with four consecutive activations broadcast from memory.
+//! come as [`Isa::Bytes`]: lane `r` holds four consecutive weights of tile row `r`, and is
+//! multiplied with four consecutive activations broadcast from memory.
 //!
 //! Fused or not, an operation gives the same bits wherever it is used on one machine; between
 //! instruction sets results may differ in rounding.

@@ -1,9 +1,9 @@
 //! The integer tile kernel, written once for all formats and instruction sets.
 //!
-//! A tile of weights (as many rows as lanes) times `M` rows of activations. The weights of a pair of
-//! groups are unpacked once and used for all `M` rows; sums of products are whole numbers until the
-//! end of a run of 32. For each output the order of floating-point operations is the same for every
-//! `M`: `acc = scale * scale_a * dot + acc`, then the minimum's term, run after run.
+//! A tile of weights (as many rows as lanes) times `M` rows of activations. The weights of a pair
+//! of groups are unpacked once and used for all `M` rows; sums of products are whole numbers until
+//! the end of a run of 32. For each output the order of floating-point operations is the same for
+//! every `M`: `acc = scale * scale_a * dot + acc`, then the minimum's term, run after run.
 
 // Loops over rows count indices of arrays and memory at once, and must unroll.
 #![allow(clippy::needless_range_loop)]
@@ -61,7 +61,8 @@ impl<T: Tile> IntTiles<'_, T> {
         for t in 0..self.tiles {
             let first = (self.first_tile + t) * I::LANES;
             let valid = I::LANES.min(self.width - first);
-            // SAFETY: the caller of `linear` checked that tiles, panel and outputs have these sizes.
+            // SAFETY: the caller of `linear` checked that tiles, panel and outputs have these
+            // sizes.
             unsafe {
                 let acc = tile::<I, T, M>(isa, self.weights.add(t * bytes), self.blocks, panel);
                 for (m, acc) in acc.into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Q6_K in tiles: f16 `d`, sixteen i8 scales, then eight runs: nibbles and two vectors of high bits.
-//! The offset of 32 is in the integer sum. The size is that of the file.
+//! Q6_K in tiles: f16 `d`, sixteen i8 scales, then eight runs: nibbles and two vectors of high
+//! bits. The offset of 32 is in the integer sum. The size is that of the file.
 
 use super::super::TensorType;
 use super::super::block::part;

@@ -156,10 +156,9 @@ impl Engine {
             .map_err(|error| request(&error.to_string()))?;
         let mut tokens = tokenizer.encode_guarded(&text);
         // Most templates write bos themselves; the others rely on the tokenizer's setting.
-        if let Some(bos) = tokenizer.bos().filter(|_| tokenizer.adds_bos()) {
-            if tokens.first() != Some(&bos) {
-                tokens.insert(0, bos);
-            }
+        let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+        if let Some(bos) = bos.filter(|bos| tokens.first() != Some(bos)) {
+            tokens.insert(0, bos);
         }
         Ok(tokens)
     }

@@ -6,7 +6,7 @@ use hearth_engine::gguf::write::Writer;
 use hearth_kernels::quant::{TensorType, quantize};
 
 /// Vocabulary of every tiny model.
-pub const VOCAB: usize = 160;
+pub(crate) const VOCAB: usize = 160;
 const EMBD: usize = 256;
 const HEADS: usize = 4;
 const HEADS_KV: usize = 2;
@@ -15,7 +15,7 @@ const LAYERS: usize = 3;
 
 /// A shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(crate) enum Shape {
     /// Llama 3 with its rotary factors, an untied head, biases on query, key and value.
     Llama,
     /// Gemma 3 with a window of 24 on two of three layers and a tied head.
@@ -39,7 +39,7 @@ impl Shape {
 }
 
 /// A GGUF file whose matrices have the type `ty`; norms and embeddings are F32.
-pub fn model(shape: Shape, ty: TensorType, seed: u64) -> Vec<u8> {
+pub(crate) fn model(shape: Shape, ty: TensorType, seed: u64) -> Vec<u8> {
     let mut random = Random(seed ^ 0x9e37_79b9_7f4a_7c15);
     let tensors = tensors(shape, ty);
     let mut writer = Writer::new();

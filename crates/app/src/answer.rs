@@ -118,8 +118,8 @@ impl Answer {
         eprintln!("isolation {}", cell.report().level);
         eprintln!("load      {:.0} ms", running.engine.load_ms());
         eprintln!(
-            "prompt    {prompt_tokens} tokens ({cached_tokens} from the cache), {prefill_ms:.0} ms, \
-             {:.1} tok/s",
+            "prompt    {prompt_tokens} tokens ({cached_tokens} from the cache), \
+             {prefill_ms:.0} ms, {:.1} tok/s",
             rate(read, prefill_ms)
         );
         eprintln!(

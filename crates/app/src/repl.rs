@@ -20,8 +20,8 @@ const HELP: &str = "\
 \"\"\"       start or end a text of several lines
 Ctrl-C    stop the answer";
 
-const SUMMARISE: &str = "Summarise our conversation so far in a few sentences. Keep names, numbers, \
-    decisions and open questions.";
+const SUMMARISE: &str = "Summarise our conversation so far in a few sentences. Keep names, \
+    numbers, decisions and open questions.";
 
 /// What has been said, as the next prompt needs it.
 pub(crate) struct Conversation {

@@ -26,7 +26,10 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N", default_value_t = 64)]
     r#gen: usize,
     /// Repetitions, of loading too
-    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(
+        long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
     runs: u16,
     /// Also measure the machine's peaks, and the share of them that is reached
     #[arg(long)]

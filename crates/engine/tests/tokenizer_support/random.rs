@@ -117,7 +117,7 @@ const WORDS: &[&str] = &[
     "\0",
     "\u{ad}",
     "\u{feff}",
-    "http://a.b/c?d=1&e",
+    "http://example.com/c?d=1&e",
     "fn main() {",
     "Llama",
     "tokenization",

@@ -16,6 +16,7 @@ pub mod matmul;
 pub mod mem;
 pub mod ops;
 pub mod pool;
+pub mod probe;
 pub mod quant;
 pub mod rows;
 

@@ -4,7 +4,9 @@
 //! transposed, `[head_dim][BLOCK]`, so that scores of neighbouring positions fill a vector; values
 //! lie `[BLOCK][dim]`, `dim` being `head_dim` rounded up to whole vectors.
 
+use super::Typed;
 use crate::cpu::Kernel;
+use crate::disjoint::Disjoint;
 use crate::element::{Bf16, Element, F16, F32};
 use crate::isa::Isa;
 use crate::pool::Pool;
@@ -86,25 +88,39 @@ impl KvLayer {
 
     /// Appends `n` positions; `k` and `v` are row-major `[n][kv_heads * head_dim]`.
     ///
+    /// If the pool is stopped, the new positions are counted but may hold anything.
+    ///
     /// # Panics
     /// If `k` or `v` has another size.
     pub fn append(&mut self, pool: &Pool, k: &[f32], v: &[f32], n: usize) {
         let width = self.kv_heads * self.head_dim;
         assert_eq!((k.len(), v.len()), (n * width, n * width), "{n} positions of {width}");
         let lines = (self.value_at(self.kv_heads, 0) * self.ty.bytes()).div_ceil(64);
-        while self.blocks.len() * BLOCK < self.len + n {
+        let start = self.len;
+        while self.blocks.len() * BLOCK < start + n {
             self.blocks.push(vec![Line([0; 64]); lines].into_boxed_slice());
         }
-        for i in 0..n {
-            let row = i * width..(i + 1) * width;
-            let (k, v) = (&k[row.clone()], &v[row]);
+        self.len += n;
+        // Lent apart from `self`, which says where in a block things are.
+        let mut blocks = std::mem::take(&mut self.blocks);
+        let first = start / BLOCK;
+        let lent = Disjoint::new(&mut blocks[first..]);
+        // Each unit fills one block.
+        pool.run_units((start + n).div_ceil(BLOCK) - first, &|unit, _| {
+            let base = (first + unit) * BLOCK;
+            let positions = base.max(start)..(base + BLOCK).min(start + n);
+            let rows = (positions.start - start) * width..(positions.end - start) * width;
+            let (k, v, slot) = (&k[rows.clone()], &v[rows], positions.start - base);
+            // SAFETY: no two units have the same block.
+            let block = unsafe { &mut lent.part(unit..unit + 1)[0] };
+            let append = Append { kv: self, block, k, v, slot };
             match self.ty {
-                KvType::F32 => pool.cpu().run(Append::<F32> { kv: self, k, v, ty: PhantomData }),
-                KvType::F16 => pool.cpu().run(Append::<F16> { kv: self, k, v, ty: PhantomData }),
-                KvType::Bf16 => pool.cpu().run(Append::<Bf16> { kv: self, k, v, ty: PhantomData }),
+                KvType::F32 => pool.cpu().run(Typed::<_, F32>(append, PhantomData)),
+                KvType::F16 => pool.cpu().run(Typed::<_, F16>(append, PhantomData)),
+                KvType::Bf16 => pool.cpu().run(Typed::<_, Bf16>(append, PhantomData)),
             }
-            self.len += 1;
-        }
+        });
+        self.blocks = blocks;
     }
 
     pub(super) fn kv_heads(&self) -> usize {
@@ -156,45 +172,57 @@ impl std::fmt::Debug for KvLayer {
     }
 }
 
-/// Writes the position after the last.
-struct Append<'a, E> {
-    kv: &'a mut KvLayer,
+/// Writes positions of one block from `slot` on.
+struct Append<'a> {
+    kv: &'a KvLayer,
+    block: &'a mut [Line],
     k: &'a [f32],
     v: &'a [f32],
-    ty: PhantomData<E>,
+    slot: usize,
 }
 
-impl<E: Element> Kernel for Append<'_, E> {
+impl<E: Element> Kernel for Typed<Append<'_>, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { kv, k, v, .. } = self;
-        let (block, slot) = (kv.len / BLOCK, kv.len % BLOCK);
-        let (head_dim, dim) = (kv.head_dim, kv.dim());
-        for head in 0..kv.kv_heads {
-            let keys = kv.key_at(head) * E::BYTES;
-            let values = kv.value_at(head, slot) * E::BYTES;
-            let base = kv.blocks[block].as_mut_ptr().cast::<u8>();
-            for at in (0..dim).step_by(I::LANES) {
-                let valid = I::LANES.min(head_dim.saturating_sub(at));
-                let from = head * head_dim + at.min(head_dim);
-                let mut lanes = [[0.0f32; 16]; 2];
-                lanes[0][..valid].copy_from_slice(&k[from..from + valid]);
-                lanes[1][..valid].copy_from_slice(&v[from..from + valid]);
-                let mut bytes = [0u8; 64];
-                // SAFETY: heads and slots lie inside the block, `dim` is a whole number of vectors,
-                // and a vector fits the buffers.
+        let Append { kv, block, k, v, slot } = self.0;
+        let width = kv.kv_heads * kv.head_dim;
+        let base = block.as_mut_ptr().cast::<u8>();
+        for (i, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
+            for head in 0..kv.kv_heads {
+                let own = head * kv.head_dim..(head + 1) * kv.head_dim;
+                let (key, value) = (kv.key_at(head) + slot + i, kv.value_at(head, slot + i));
+                // SAFETY: heads and slots lie inside the block.
                 unsafe {
-                    E::store(isa, bytes.as_mut_ptr(), isa.load(lanes[0].as_ptr()));
-                    for (i, key) in bytes.chunks_exact(E::BYTES).take(valid).enumerate() {
-                        let to = base.add(keys + ((at + i) * BLOCK + slot) * E::BYTES);
-                        std::ptr::copy_nonoverlapping(key.as_ptr(), to, E::BYTES);
-                    }
-                    let v = isa.load(lanes[1].as_ptr());
-                    E::store(isa, base.add(values + at * E::BYTES), v);
+                    let key = base.add(key * E::BYTES);
+                    let value = base.add(value * E::BYTES);
+                    write::<I, E>(isa, &k[own.clone()], |at, vector| {
+                        for (j, element) in vector.chunks_exact(E::BYTES).enumerate() {
+                            let to = key.add((at + j) * BLOCK * E::BYTES);
+                            std::ptr::copy_nonoverlapping(element.as_ptr(), to, E::BYTES);
+                        }
+                    });
+                    write::<I, E>(isa, &v[own], |at, vector| {
+                        let to = value.add(at * E::BYTES);
+                        std::ptr::copy_nonoverlapping(vector.as_ptr(), to, vector.len());
+                    });
                 }
             }
         }
+    }
+}
+
+/// Calls `put(at, bytes)` with the stored form of `x` from element `at` on, vector by vector.
+#[inline(always)]
+fn write<I: Isa, E: Element>(isa: I, x: &[f32], mut put: impl FnMut(usize, &[u8])) {
+    for at in (0..x.len()).step_by(I::LANES) {
+        let valid = I::LANES.min(x.len() - at);
+        let mut lanes = [0.0f32; 16];
+        lanes[..valid].copy_from_slice(&x[at..at + valid]);
+        let mut bytes = [0u8; 64];
+        // SAFETY: a vector fits both buffers.
+        unsafe { E::store(isa, bytes.as_mut_ptr(), isa.load(lanes.as_ptr())) };
+        put(at, &bytes[..valid * E::BYTES]);
     }
 }

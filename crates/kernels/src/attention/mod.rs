@@ -20,9 +20,12 @@ use crate::element::{Bf16, Element, F16, F32};
 use crate::isa::Isa;
 use crate::ops::exp;
 use crate::pool::Pool;
-use span::{Part, Query};
+use span::{Part, Query, Results};
 use std::marker::PhantomData;
 use std::ops::Range;
+
+/// Elements of a head at most.
+pub const MAX_HEAD_DIM: usize = 512;
 
 /// Positions of a span: two blocks of the cache.
 const SPAN: usize = 128;
@@ -37,7 +40,7 @@ pub struct AttnShape {
     pub heads: usize,
     /// Key and value heads; divides `heads`.
     pub kv_heads: usize,
-    /// Elements of a head.
+    /// Elements of a head, at most [`MAX_HEAD_DIM`].
     pub head_dim: usize,
     /// Factor of the scores, `1 / sqrt(head_dim)` in most models.
     pub scale: f32,
@@ -77,6 +80,7 @@ pub fn attention(pool: &Pool, shape: &AttnShape, q: &[f32], jobs: &[AttnJob<'_>]
     let width = shape.heads * shape.head_dim;
     assert_eq!(q.len(), out.len(), "queries and outputs");
     assert_eq!(shape.heads % shape.kv_heads, 0, "query heads for each kv head");
+    assert!(shape.head_dim <= MAX_HEAD_DIM, "a head of {}", shape.head_dim);
     for (index, job) in jobs.iter().enumerate() {
         let rows = job.first_row..job.first_row + job.rows;
         assert!(rows.end * width <= q.len(), "rows {rows:?}");
@@ -200,6 +204,17 @@ impl Call<'_> {
         }
     }
 
+    /// The `count` queries from `first` on, the last one repeated.
+    fn queries(
+        &self,
+        job: &AttnJob<'_>,
+        head: usize,
+        first: usize,
+        count: usize,
+    ) -> [Query; span::QUERIES] {
+        [0, 1, 2, 3].map(|i| self.query(job, head, first + i.min(count - 1)))
+    }
+
     /// Query `index` of a job's kv head: row after row, in each the heads of the group.
     fn query(&self, job: &AttnJob<'_>, head: usize, index: usize) -> Query {
         let group = self.shape.heads / self.shape.kv_heads;
@@ -231,6 +246,7 @@ impl<E: Element> Kernel for Typed<RowBlock<'_>, E> {
         let RowBlock { call, job, rows, head } = self.0;
         let group = call.shape.heads / call.shape.kv_heads;
         let (mut first, end) = (rows.start * group, rows.end * group);
+        let mut results = Results::EMPTY;
         while first < end {
             let count = (end - first).min(IN_FLIGHT);
             let mut running = [Running::EMPTY; IN_FLIGHT];
@@ -240,22 +256,23 @@ impl<E: Element> Kernel for Typed<RowBlock<'_>, E> {
                 if call.pool.stopped() {
                     return;
                 }
-                let mut done = 0;
-                while done < count {
+                for done in (0..count).step_by(span::QUERIES) {
                     let take = (count - done).min(span::QUERIES);
-                    let queries: [Query; span::QUERIES] =
-                        [0, 1, 2, 3].map(|i| call.query(job, head, first + done + i.min(take - 1)));
+                    let queries = call.queries(job, head, first + done, take);
                     let part = Part { q: call.q, shape: call.shape, kv: job.kv, head, span };
-                    let sink = ToOutput { call, running: &mut running[done..done + take] };
-                    span::run::<I, E, _>(isa, &part, &queries[..take], sink);
-                    done += take;
+                    span::run::<I, E>(isa, &part, &queries[..take], &mut results);
+                    for i in 0..take {
+                        let Some((max, sum)) = results.softmax[i] else { continue };
+                        // SAFETY: this unit alone has these rows and heads.
+                        let out = unsafe { call.out.part(queries[i].range(call.shape)) };
+                        running[done + i].merge(isa, max, sum, &results.values[i], out);
+                    }
                 }
             }
             for (i, running) in running[..count].iter().enumerate() {
-                let at = call.query(job, head, first + i).at;
+                let query = call.query(job, head, first + i);
                 // SAFETY: this unit alone has these rows and heads.
-                let out = unsafe { call.out.part(at..at + call.shape.head_dim) };
-                running.finish(isa, out);
+                running.finish(unsafe { call.out.part(query.range(call.shape)) });
             }
             first += count;
         }
@@ -283,21 +300,22 @@ impl<E: Element> Kernel for Typed<OneSpan<'_>, E> {
         let group = call.shape.heads / call.shape.kv_heads;
         let spans = job.spans(call.shape);
         let (span, count) = (spans.start + index, job.rows * group);
-        let mut done = 0;
-        while done < count {
+        let mut results = Results::EMPTY;
+        for done in (0..count).step_by(span::QUERIES) {
             let take = (count - done).min(span::QUERIES);
-            let queries: [Query; span::QUERIES] =
-                [0, 1, 2, 3].map(|i| call.query(job, head, done + i.min(take - 1)));
+            let queries = call.queries(job, head, done, take);
             let part = Part { q: call.q, shape: call.shape, kv: job.kv, head, span };
-            let slot = |i: usize| {
-                let query =
-                    (done + i) / group * call.shape.heads + head * group + (done + i) % group;
-                before + (query * spans.len() + index) * Partial::len(dim)
-            };
-            let slots = [0, 1, 2, 3].map(slot);
-            let sink = ToPartials { partials, slots, dim };
-            span::run::<I, E, _>(isa, &part, &queries[..take], sink);
-            done += take;
+            span::run::<I, E>(isa, &part, &queries[..take], &mut results);
+            for i in 0..take {
+                let Some((max, sum)) = results.softmax[i] else { continue };
+                let (row, member) = ((done + i) / group, (done + i) % group);
+                let query = row * call.shape.heads + head * group + member;
+                let at = before + (query * spans.len() + index) * Partial::len(dim);
+                // SAFETY: this unit alone has this slot.
+                let slot = unsafe { partials.part(at..at + Partial::len(dim)) };
+                (slot[0], slot[1]) = (max, sum);
+                slot[Partial::HEAD..].copy_from_slice(&results.values[i][..dim]);
+            }
         }
     }
 }
@@ -324,7 +342,7 @@ impl Kernel for Combine<'_> {
         for member in 0..group {
             let query = call.query(job, head, row * group + member);
             // SAFETY: this unit alone has this row and head.
-            let out = unsafe { call.out.part(query.at..query.at + call.shape.head_dim) };
+            let out = unsafe { call.out.part(query.range(call.shape)) };
             let mut running = Running::EMPTY;
             for span in spans.clone() {
                 if query.in_span(span).is_empty() {
@@ -334,18 +352,9 @@ impl Kernel for Combine<'_> {
                 let at = before + (index * spans.len() + span - spans.start) * Partial::len(dim);
                 // SAFETY: partials were written by the dispatch before; now they are only read.
                 let slot = unsafe { partials.part(at..at + Partial::len(dim)) };
-                let weights = running.merge(isa, slot[0], slot[1]);
-                let (values, _) = slot[Partial::HEAD..].split_at(dim);
-                for (at, values) in values.chunks_exact(I::LANES).enumerate() {
-                    let at = at * I::LANES;
-                    if at < out.len() {
-                        // SAFETY: a vector of the slot.
-                        let values = unsafe { isa.load(values.as_ptr()) };
-                        weights.add(isa, values, &mut out[at..]);
-                    }
-                }
+                running.merge(isa, slot[0], slot[1], &slot[Partial::HEAD..], out);
             }
-            running.finish(isa, out);
+            running.finish(out);
         }
     }
 }
@@ -361,60 +370,6 @@ impl Partial {
     }
 }
 
-/// Where the result of a span goes.
-trait Sink {
-    /// Takes maximum and sum of query `i`; what it returns goes back to [`Sink::values`].
-    fn begin<I: Isa>(&mut self, isa: I, i: usize, max: f32, sum: f32) -> Weights;
-    /// Takes the weighted sums of elements from `at` on of query `i`.
-    fn values<I: Isa>(&mut self, isa: I, i: usize, to: (Weights, usize, usize), x: I::Floats);
-}
-
-/// Merges at once into the output.
-struct ToOutput<'a> {
-    call: &'a Call<'a>,
-    running: &'a mut [Running],
-}
-
-impl Sink for ToOutput<'_> {
-    #[inline(always)]
-    fn begin<I: Isa>(&mut self, isa: I, i: usize, max: f32, sum: f32) -> Weights {
-        self.running[i].merge(isa, max, sum)
-    }
-
-    #[inline(always)]
-    fn values<I: Isa>(&mut self, isa: I, _: usize, to: (Weights, usize, usize), x: I::Floats) {
-        let (weights, head, at) = to;
-        let range = head + at..head + self.call.shape.head_dim;
-        // SAFETY: this unit alone has this row and head.
-        weights.add(isa, x, unsafe { self.call.out.part(range) });
-    }
-}
-
-/// Keeps the result for later.
-struct ToPartials<'a> {
-    partials: &'a Disjoint<'a, f32>,
-    slots: [usize; span::QUERIES],
-    dim: usize,
-}
-
-impl Sink for ToPartials<'_> {
-    #[inline(always)]
-    fn begin<I: Isa>(&mut self, _: I, i: usize, max: f32, sum: f32) -> Weights {
-        // SAFETY: this unit alone has this slot.
-        let slot = unsafe { self.partials.part(self.slots[i]..self.slots[i] + 2) };
-        slot.copy_from_slice(&[max, sum]);
-        Weights { old: 0.0, new: 1.0 }
-    }
-
-    #[inline(always)]
-    fn values<I: Isa>(&mut self, isa: I, i: usize, to: (Weights, usize, usize), x: I::Floats) {
-        let start = self.slots[i] + Partial::HEAD + to.2;
-        debug_assert!(to.2 + I::LANES <= self.dim);
-        // SAFETY: this unit alone has this slot; the vector lies inside `dim`.
-        unsafe { isa.store(self.partials.part(start..start + I::LANES).as_mut_ptr(), x) };
-    }
-}
-
 /// Maximum and sum of the spans merged so far; the weighted sums are in the output.
 #[derive(Clone, Copy)]
 struct Running {
@@ -425,62 +380,28 @@ struct Running {
 impl Running {
     const EMPTY: Self = Self { max: f32::NEG_INFINITY, sum: 0.0 };
 
-    /// Adds a span and says how its values and the earlier ones are weighted.
+    /// Adds a span: `out = out * old + values * new`. The first span's values are copied, so that
+    /// what `out` held does not matter.
     #[inline(always)]
-    fn merge<I: Isa>(&mut self, isa: I, max: f32, sum: f32) -> Weights {
-        let first = self.sum == 0.0 && self.max == f32::NEG_INFINITY;
+    fn merge<I: Isa>(&mut self, isa: I, max: f32, sum: f32, values: &[f32], out: &mut [f32]) {
+        if self.sum == 0.0 && self.max == f32::NEG_INFINITY {
+            *self = Self { max, sum };
+            out.copy_from_slice(&values[..out.len()]);
+            return;
+        }
         let top = if max > self.max { max } else { self.max };
-        let weight = |max: f32| isa.max_lane(exp(isa, isa.splat(max - top)));
-        let old = if first { 0.0 } else { weight(self.max) };
-        let new = if first { 1.0 } else { weight(max) };
-        self.sum = self.sum * old + sum * new;
-        self.max = if first { max } else { top };
-        Weights { old, new }
+        let old = isa.max_lane(exp(isa, isa.splat(self.max - top)));
+        let new = isa.max_lane(exp(isa, isa.splat(max - top)));
+        *self = Self { max: top, sum: self.sum * old + sum * new };
+        for (out, value) in out.iter_mut().zip(values) {
+            *out = *out * old + *value * new;
+        }
     }
 
     /// Divides by the sum.
     #[inline(always)]
-    fn finish<I: Isa>(self, isa: I, out: &mut [f32]) {
-        let _ = isa;
+    fn finish(self, out: &mut [f32]) {
         let factor = 1.0 / self.sum;
         out.iter_mut().for_each(|x| *x *= factor);
-    }
-}
-
-/// Factors of the earlier spans' values and of the new one's.
-#[derive(Clone, Copy)]
-struct Weights {
-    old: f32,
-    new: f32,
-}
-
-impl Weights {
-    /// `out = out * old + x * new` for the lanes that `out` has; with `old` 0, what `out` held does
-    /// not matter.
-    #[inline(always)]
-    fn add<I: Isa>(self, isa: I, x: I::Floats, out: &mut [f32]) {
-        let x = isa.mul(x, isa.splat(self.new));
-        let valid = I::LANES.min(out.len());
-        let mut lanes = [0.0f32; 16];
-        // SAFETY: a vector fits the buffer, and `out` is used whole vectors at a time or not at
-        // all.
-        unsafe {
-            if valid == I::LANES {
-                let x = if self.old == 0.0 {
-                    x
-                } else {
-                    isa.fma(isa.load(out.as_ptr()), isa.splat(self.old), x)
-                };
-                return isa.store(out.as_mut_ptr(), x);
-            }
-            let x = if self.old == 0.0 {
-                x
-            } else {
-                lanes[..valid].copy_from_slice(&out[..valid]);
-                isa.fma(isa.load(lanes.as_ptr()), isa.splat(self.old), x)
-            };
-            isa.store(lanes.as_mut_ptr(), x);
-        }
-        out[..valid].copy_from_slice(&lanes[..valid]);
     }
 }

@@ -9,7 +9,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::kv::BLOCK;
-use super::{AttnShape, KvLayer, SPAN, Sink, Weights};
+use super::{AttnShape, KvLayer, MAX_HEAD_DIM, SPAN};
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::ops::{exp, tanh};
@@ -29,6 +29,11 @@ pub(super) struct Query {
 }
 
 impl Query {
+    /// Where its output lies.
+    pub(super) fn range(&self, shape: &AttnShape) -> Range<usize> {
+        self.at..self.at + shape.head_dim
+    }
+
     /// The positions it sees in a span, counted from the span's start.
     #[inline(always)]
     pub(super) fn in_span(&self, span: usize) -> Range<usize> {
@@ -48,39 +53,59 @@ pub(super) struct Part<'a> {
     pub(super) span: usize,
 }
 
+/// What a pass gives for each query.
+#[repr(align(64))]
+pub(super) struct Results {
+    /// Weighted sums of the values, `dim` of them.
+    pub(super) values: [[f32; MAX_HEAD_DIM]; QUERIES],
+    /// Maximum of the scores and sum of the weights; `None` if the query sees nothing of the span.
+    pub(super) softmax: [Option<(f32, f32)>; QUERIES],
+}
+
+impl Results {
+    pub(super) const EMPTY: Self =
+        Self { values: [[0.0; MAX_HEAD_DIM]; QUERIES], softmax: [None; QUERIES] };
+}
+
 /// Scores of the queries, then weights.
 #[repr(align(64))]
 struct Scores([[f32; SPAN]; QUERIES]);
 
-/// Does all queries (at most [`QUERIES`]); those that see nothing of the span are left out.
+/// Does all queries (at most [`QUERIES`]).
 #[inline(always)]
-pub(super) fn run<I: Isa, E: Element, S: Sink>(
+pub(super) fn run<I: Isa, E: Element>(
     isa: I,
     part: &Part<'_>,
     queries: &[Query],
-    sink: S,
+    results: &mut Results,
 ) {
+    results.softmax = [None; QUERIES];
     // Queries ascend in position, so those that see nothing are at either end.
-    let sees = |query: &&Query| !query.in_span(part.span).is_empty();
-    let skipped = queries.iter().take_while(|query| !sees(query)).count();
-    let count = queries[skipped..].iter().take_while(sees).count();
-    let queries = &queries[skipped..skipped + count];
-    match count {
+    let mut first = 0;
+    while first < queries.len() && queries[first].in_span(part.span).is_empty() {
+        first += 1;
+    }
+    let mut end = first;
+    while end < queries.len() && !queries[end].in_span(part.span).is_empty() {
+        end += 1;
+    }
+    let queries = &queries[first..end];
+    match queries.len() {
         0 => {}
-        1 => pass::<I, E, S, 1>(isa, part, queries, skipped, sink),
-        2 => pass::<I, E, S, 2>(isa, part, queries, skipped, sink),
-        3 => pass::<I, E, S, 3>(isa, part, queries, skipped, sink),
-        _ => pass::<I, E, S, 4>(isa, part, queries, skipped, sink),
+        1 => pass::<I, E, 1>(isa, part, queries, first, results),
+        2 => pass::<I, E, 2>(isa, part, queries, first, results),
+        3 => pass::<I, E, 3>(isa, part, queries, first, results),
+        _ => pass::<I, E, 4>(isa, part, queries, first, results),
     }
 }
 
 #[inline(always)]
-fn pass<I: Isa, E: Element, S: Sink, const N: usize>(
+fn pass<I: Isa, E: Element, const N: usize>(
     isa: I,
     part: &Part<'_>,
     queries: &[Query],
-    skipped: usize,
-    mut sink: S,
+    first: usize,
+    results: &mut Results,
 ) {
     let mut ranges = [const { 0..0 }; N];
     for n in 0..N {
@@ -88,10 +113,9 @@ fn pass<I: Isa, E: Element, S: Sink, const N: usize>(
     }
     let mut scores = Scores([[f32::NEG_INFINITY; SPAN]; QUERIES]);
     fill_scores::<I, E, N>(isa, part, queries, &ranges, &mut scores);
-    let mut weights = [Weights { old: 0.0, new: 0.0 }; N];
     for n in 0..N {
-        let (max, sum) = softmax(isa, part.shape, &ranges[n], &mut scores.0[n]);
-        weights[n] = sink.begin(isa, skipped + n, max, sum);
+        let softmax = softmax(isa, part.shape, &ranges[n], &mut scores.0[n]);
+        results.softmax[first + n] = Some(softmax);
     }
     let dim = part.kv.dim();
     for at in (0..dim).step_by(WIDE * I::LANES) {
@@ -99,11 +123,9 @@ fn pass<I: Isa, E: Element, S: Sink, const N: usize>(
         let sums = values::<I, E, N>(isa, part, &ranges, &scores, at, vectors);
         for n in 0..N {
             for v in 0..vectors {
-                let at = at + v * I::LANES;
-                if at < part.shape.head_dim {
-                    let to = (weights[n], queries[n].at, at);
-                    sink.values(isa, skipped + n, to, sums[n][v]);
-                }
+                let to = &mut results.values[first + n][at + v * I::LANES..][..I::LANES];
+                // SAFETY: a vector's place.
+                unsafe { isa.store(to.as_mut_ptr(), sums[n][v]) };
             }
         }
     }

@@ -33,6 +33,18 @@ impl Avx2 {
     }
 }
 
+/// A value that the compiler may not look through.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn pin(s: __m256i) -> __m256i {
+    let mut s = s;
+    // SAFETY: no instructions.
+    unsafe {
+        std::arch::asm!("/* {s} */", s = inout(ymm_reg) s, options(pure, nomem, nostack, preserves_flags));
+    }
+    s
+}
+
 /// Operations on registers.
 macro_rules! registers {
     ($(fn $name:ident($($arg:ident: $ty:ty),*) -> $out:ty = $body:expr;)*) => {$(
@@ -57,8 +69,8 @@ macro_rules! memory {
 
 impl Isa for Avx2 {
     const LANES: usize = 8;
-    const MAX_ROWS: usize = 4;
     const MAX_FLOAT_ROWS: usize = 3;
+    const EXPANDS: bool = true;
     const WIDE_DOT: bool = false;
 
     type Floats = __m256;
@@ -94,10 +106,19 @@ impl Isa for Avx2 {
             _mm_storel_epi64(p.cast(), _mm_packs_epi16(x, x))
         };
         fn bytes(p: *const u8) -> __m256i = _mm256_loadu_si256(p.cast());
+        fn store_bytes(p: *mut u8, x: __m256i) = _mm256_storeu_si256(p.cast(), x);
         fn dot(s: __m256i, w: __m256i, a: *const i32) -> __m256i =
             _mm256_add_epi16(s, _mm256_maddubs_epi16(w, _mm256_set1_epi32(*a)));
         fn dot_start(sums: *const i32, shift: i32) -> __m256i =
             _mm256_sll_epi16(_mm256_set1_epi32(*sums), _mm_cvtsi32_si128(shift));
+        fn half_sums(p: *const i8) -> [i32; 2] = {
+            // Pairs of both halves at once; each word then holds both places' sums in 16 bits.
+            let pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_loadu_si256(p.cast()));
+            let sums = _mm256_add_epi16(pairs, _mm256_shuffle_epi32::<0b01_00_11_10>(pairs));
+            let sums = _mm256_add_epi16(sums, _mm256_shuffle_epi32::<0b10_11_00_01>(sums));
+            let sums = _mm256_sub_epi16(_mm256_setzero_si256(), sums);
+            [_mm256_extract_epi32::<0>(sums), _mm256_extract_epi32::<4>(sums)]
+        };
         fn signed_start(_sums: *const i32) -> __m256i = _mm256_setzero_si256();
         fn dot_signed(s: __m256i, w: __m256i, a: *const i32) -> __m256i = {
             let a = _mm256_sign_epi8(_mm256_set1_epi32(*a), w);
@@ -143,6 +164,8 @@ impl Isa for Avx2 {
         fn or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
         fn shl(a: __m256i, n: i32) -> __m256i = _mm256_sll_epi16(a, _mm_cvtsi32_si128(n));
         fn shr(a: __m256i, n: i32) -> __m256i = _mm256_srl_epi16(a, _mm_cvtsi32_si128(n));
+        fn pin(s: __m256i) -> __m256i = pin(s);
+        fn pin_ints(s: __m256i) -> __m256i = pin(s);
         fn dot_zero() -> __m256i = _mm256_setzero_si256();
         fn dot_ints(s: __m256i) -> __m256i = _mm256_madd_epi16(s, _mm256_set1_epi16(1));
         fn add_ints(a: __m256i, b: __m256i) -> __m256i = _mm256_add_epi32(a, b);

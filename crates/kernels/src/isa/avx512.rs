@@ -71,8 +71,8 @@ macro_rules! memory {
 
 impl Isa for Avx512 {
     const LANES: usize = 16;
-    const MAX_ROWS: usize = 8;
     const MAX_FLOAT_ROWS: usize = 6;
+    const EXPANDS: bool = false;
     const WIDE_DOT: bool = true;
 
     type Floats = __m512;
@@ -107,10 +107,18 @@ impl Isa for Avx512 {
             _mm_storeu_si128(p.cast(), _mm512_cvtsepi32_epi8(x))
         };
         fn bytes(p: *const u8) -> __m512i = _mm512_loadu_si512(p.cast());
+        fn store_bytes(p: *mut u8, x: __m512i) = _mm512_storeu_si512(p.cast(), x);
         fn dot(s: __m512i, w: __m512i, a: *const i32) -> __m512i =
             _mm512_dpbusd_epi32(s, w, _mm512_set1_epi32(*a));
         fn dot_start(sums: *const i32, shift: i32) -> __m512i =
             _mm512_sll_epi32(_mm512_set1_epi32(*sums), _mm_cvtsi32_si128(shift));
+        fn half_sums(p: *const i8) -> [i32; 2] = {
+            let ones = _mm256_set1_epi8(1);
+            let sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), ones, _mm256_loadu_si256(p.cast()));
+            let sums = _mm256_add_epi32(sums, _mm256_shuffle_epi32::<0b01_00_11_10>(sums));
+            let sums = _mm256_add_epi32(sums, _mm256_shuffle_epi32::<0b10_11_00_01>(sums));
+            [-_mm256_extract_epi32::<0>(sums), -_mm256_extract_epi32::<4>(sums)]
+        };
         fn signed_start(sums: *const i32) -> __m512i =
             _mm512_slli_epi32::<7>(_mm512_set1_epi32(*sums));
         fn dot_signed(s: __m512i, w: __m512i, a: *const i32) -> __m512i = {
@@ -121,6 +129,15 @@ impl Isa for Avx512 {
             _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast())));
     }
 
+    // `dpbusd` adds by itself, so there is nothing to reorder.
+    #[inline(always)]
+    fn pin(self, s: __m512i) -> __m512i {
+        s
+    }
+    #[inline(always)]
+    fn pin_ints(self, s: __m512i) -> __m512i {
+        s
+    }
     #[inline(always)]
     fn dot_ints(self, s: __m512i) -> __m512i {
         s

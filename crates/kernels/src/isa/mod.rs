@@ -26,12 +26,14 @@ pub(crate) use scalar::Scalar;
 pub(crate) trait Isa: Copy + Send + Sync + 'static {
     /// Lanes of a vector; rows of an integer tile.
     const LANES: usize;
-    /// Rows of activations that the integer tile takes in one pass, at most.
-    const MAX_ROWS: usize;
     /// Rows of activations that the float tile (four vectors wide) takes in one pass, at most.
     const MAX_FLOAT_ROWS: usize;
+    /// Whether many rows are multiplied with weights unpacked beforehand. Where unpacking shares no
+    /// execution port with the products it costs nothing to repeat.
+    const EXPANDS: bool;
     /// Whether [`Isa::Dot`] sums in 32 bits. If not, it sums pairs in 16: the sum of products must
-    /// stay within that, and [`Isa::dot_start`] wants the sums of a pair packed in one word.
+    /// stay within that, and [`Isa::dot_start`] wants two sums packed in one word: of the activations at places
+    /// 0 and 1 of their group of four in the low half, of those at 2 and 3 in the high half.
     const WIDE_DOT: bool;
 
     /// LANES f32.
@@ -99,6 +101,8 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
 
     /// Reads LANES x 4 bytes.
     unsafe fn bytes(self, p: *const u8) -> Self::Bytes;
+    /// Writes LANES x 4 bytes.
+    unsafe fn store_bytes(self, p: *mut u8, x: Self::Bytes);
     /// Each byte and-ed with `mask`.
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
     /// Bitwise or.
@@ -110,11 +114,16 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
 
     /// An empty sum.
     fn dot_zero(self) -> Self::Dot;
-    /// Reads the negated sum of activations (a word as [`pack_sums`] makes it) and shifts it up by
+    /// Reads the negated sum of activations (a word as [`Isa::half_sums`] makes it) and shifts it up by
     /// `shift`: the start for weights stored with an offset of `2^SHIFT`.
     unsafe fn dot_start(self, sums: *const i32, shift: i32) -> Self::Dot;
     /// Adds unsigned weights times the four i8 at `a`.
     unsafe fn dot(self, s: Self::Dot, w: Self::Bytes, a: *const i32) -> Self::Dot;
+    /// The same sum, computed by now: keeps the compiler from reordering the additions of several
+    /// sums so that the weights of a whole run must stay in registers.
+    fn pin(self, s: Self::Dot) -> Self::Dot;
+    /// As [`Isa::pin`].
+    fn pin_ints(self, s: Self::Ints) -> Self::Ints;
     /// The sum as integers.
     fn dot_ints(self, s: Self::Dot) -> Self::Ints;
     /// The start of a sum of signed weights; reads one word of sums.
@@ -125,6 +134,9 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// As f32.
     fn floats(self, a: Self::Ints) -> Self::Floats;
+    /// Sums of the quants at `p` (32 i8), negated, as [`Isa::dot_start`] wants them: of the first 16
+    /// and of the last 16.
+    unsafe fn half_sums(self, p: *const i8) -> [i32; 2];
     /// Reads LANES i8.
     unsafe fn half_scales(self, p: *const i8) -> Self::HalfScales;
     /// `a * ka`, the first 16 weights of a 32.
@@ -139,11 +151,4 @@ pub(crate) fn bf16_bits(x: f32) -> u16 {
     let bits = x.to_bits();
     let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
     if x.is_nan() { (bits >> 16) as u16 | 0x40 } else { rounded }
-}
-
-/// Negated sums of the activations as [`Isa::dot_start`] wants them: `even` over the elements whose
-/// place in their group of four is 0 or 1, `odd` over the others.
-#[inline(always)]
-pub(crate) fn pack_sums<I: Isa>(even: i32, odd: i32) -> i32 {
-    if I::WIDE_DOT { -(even + odd) } else { (-even & 0xffff) | (-odd << 16) }
 }

@@ -1,8 +1,8 @@
 //! Plain Rust with any number of lanes: the portable level, and the layouts of wider instruction
 //! sets on a machine that lacks them (tests).
 //!
-//! Nothing here needs inlining to be right, and the products are kept out of line: unrolled lane by
-//! lane into every kernel they would be most of the crate's code.
+//! Nothing here needs inlining to be right, and all but the simplest operations are kept out of
+//! line: unrolled lane by lane into every kernel they would be most of the crate's code.
 
 use super::{Isa, bf16_bits};
 
@@ -22,17 +22,22 @@ macro_rules! lanes {
     }};
 }
 
-/// Sum of products of four unsigned and four signed bytes.
+/// Byte `i` of a word, signed.
 #[inline]
-fn dot4(w: [i32; 4], a: i32) -> i32 {
-    let a = a.to_le_bytes().map(|x| i32::from(x as i8));
-    w[0] * a[0] + w[1] * a[1] + w[2] * a[2] + w[3] * a[3]
+fn signed(word: u32, i: u32) -> i32 {
+    i32::from((word >> (8 * i)) as u8 as i8)
+}
+
+/// Byte `i` of a word, unsigned.
+#[inline]
+fn unsigned(word: u32, i: u32) -> i32 {
+    i32::from((word >> (8 * i)) as u8)
 }
 
 impl<const L: usize> Isa for Scalar<L> {
     const LANES: usize = L;
-    const MAX_ROWS: usize = if L == 16 { 8 } else { 4 };
     const MAX_FLOAT_ROWS: usize = 3;
+    const EXPANDS: bool = false;
     const WIDE_DOT: bool = true;
 
     type Floats = [f32; L];
@@ -56,31 +61,31 @@ impl<const L: usize> Isa for Scalar<L> {
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[f32; L]>().write_unaligned(x) }
     }
-    #[inline]
+    #[inline(never)]
     unsafe fn load_f16(self, p: *const u16) -> [f32; L] {
         // SAFETY: the caller lends LANES values.
         let x = unsafe { p.cast::<[u16; L]>().read_unaligned() };
         lanes!(i => half::f16::from_bits(x[i]).to_f32_const())
     }
-    #[inline]
+    #[inline(never)]
     unsafe fn load_bf16(self, p: *const u16) -> [f32; L] {
         // SAFETY: the caller lends LANES values.
         let x = unsafe { p.cast::<[u16; L]>().read_unaligned() };
         lanes!(i => f32::from_bits(u32::from(x[i]) << 16))
     }
-    #[inline]
+    #[inline(never)]
     unsafe fn store_f16(self, p: *mut u16, x: [f32; L]) {
         let x: [u16; L] = lanes!(i => half::f16::from_f32_const(x[i]).to_bits());
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[u16; L]>().write_unaligned(x) }
     }
-    #[inline]
+    #[inline(never)]
     unsafe fn store_bf16(self, p: *mut u16, x: [f32; L]) {
         let x: [u16; L] = lanes!(i => bf16_bits(x[i]));
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[u16; L]>().write_unaligned(x) }
     }
-    #[inline]
+    #[inline(never)]
     unsafe fn load_u8(self, p: *const u8) -> [f32; L] {
         // SAFETY: the caller lends LANES values.
         let x = unsafe { p.cast::<[u8; L]>().read() };
@@ -98,7 +103,7 @@ impl<const L: usize> Isa for Scalar<L> {
     fn mul(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => a[i] * b[i])
     }
-    #[inline]
+    #[inline(never)]
     fn div(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => a[i] / b[i])
     }
@@ -107,27 +112,27 @@ impl<const L: usize> Isa for Scalar<L> {
         // Not `mul_add`: without the instruction that is a call into libm for each lane.
         lanes!(i => a[i] * b[i] + c[i])
     }
-    #[inline]
+    #[inline(never)]
     fn max(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => if a[i] > b[i] { a[i] } else { b[i] })
     }
-    #[inline]
+    #[inline(never)]
     fn abs(self, a: [f32; L]) -> [f32; L] {
         lanes!(i => a[i].abs())
     }
-    #[inline]
+    #[inline(never)]
     fn select_lt(self, a: [f32; L], b: [f32; L], yes: [f32; L], no: [f32; L]) -> [f32; L] {
         lanes!(i => if a[i] < b[i] { yes[i] } else { no[i] })
     }
-    #[inline]
+    #[inline(never)]
     fn round(self, a: [f32; L]) -> [f32; L] {
         lanes!(i => a[i].round_ties_even())
     }
-    #[inline]
+    #[inline(never)]
     fn exp2_whole(self, n: [f32; L]) -> [f32; L] {
         lanes!(i => f32::from_bits(((n[i] as i32).wrapping_add(127) as u32) << 23))
     }
-    #[inline]
+    #[inline(never)]
     fn sum(self, a: [f32; L]) -> f32 {
         let mut a = a;
         let mut half = L / 2;
@@ -141,7 +146,7 @@ impl<const L: usize> Isa for Scalar<L> {
         }
         a[0]
     }
-    #[inline]
+    #[inline(never)]
     fn max_lane(self, a: [f32; L]) -> f32 {
         let mut max = a[0];
         let mut i = 1;
@@ -151,7 +156,7 @@ impl<const L: usize> Isa for Scalar<L> {
         }
         max
     }
-    #[inline]
+    #[inline(never)]
     unsafe fn store_i8(self, p: *mut i8, x: [f32; L]) {
         // Not `clamp`, which keeps NaN.
         #[allow(clippy::manual_clamp)]
@@ -159,25 +164,30 @@ impl<const L: usize> Isa for Scalar<L> {
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[i8; L]>().write(x) }
     }
-    #[inline]
+    #[inline(never)]
     unsafe fn bytes(self, p: *const u8) -> [u32; L] {
         // SAFETY: the caller lends LANES x 4 bytes.
         unsafe { p.cast::<[u32; L]>().read_unaligned() }
     }
     #[inline]
+    unsafe fn store_bytes(self, p: *mut u8, x: [u32; L]) {
+        // SAFETY: the caller lends LANES x 4 bytes.
+        unsafe { p.cast::<[u32; L]>().write_unaligned(x) }
+    }
+    #[inline(never)]
     fn and(self, a: [u32; L], mask: u8) -> [u32; L] {
         lanes!(i => a[i] & u32::from_ne_bytes([mask; 4]))
     }
-    #[inline]
+    #[inline(never)]
     fn or(self, a: [u32; L], b: [u32; L]) -> [u32; L] {
         lanes!(i => a[i] | b[i])
     }
-    #[inline]
+    #[inline(never)]
     fn shl(self, a: [u32; L], n: i32) -> [u32; L] {
         let low = (0xffff_u32 << n) & 0xffff;
         lanes!(i => (a[i] << n) & (low | low << 16))
     }
-    #[inline]
+    #[inline(never)]
     fn shr(self, a: [u32; L], n: i32) -> [u32; L] {
         let low = 0xffff_u32 >> n;
         lanes!(i => (a[i] >> n) & (low | low << 16))
@@ -194,8 +204,32 @@ impl<const L: usize> Isa for Scalar<L> {
     #[inline(never)]
     unsafe fn dot(self, s: [i32; L], w: [u32; L], a: *const i32) -> [i32; L] {
         // SAFETY: the caller lends one word.
-        let a = unsafe { *a };
-        lanes!(i => s[i] + dot4(w[i].to_ne_bytes().map(i32::from), a))
+        let a = unsafe { *a } as u32;
+        let a = [signed(a, 0), signed(a, 1), signed(a, 2), signed(a, 3)];
+        let dot = |w| {
+            unsigned(w, 0) * a[0]
+                + unsigned(w, 1) * a[1]
+                + unsigned(w, 2) * a[2]
+                + unsigned(w, 3) * a[3]
+        };
+        lanes!(i => s[i] + dot(w[i]))
+    }
+    #[inline]
+    fn pin(self, s: [i32; L]) -> [i32; L] {
+        s
+    }
+    #[inline]
+    fn pin_ints(self, s: [i32; L]) -> [i32; L] {
+        s
+    }
+    #[inline(never)]
+    unsafe fn half_sums(self, p: *const i8) -> [i32; 2] {
+        // SAFETY: the caller lends 32 values.
+        let x = unsafe { p.cast::<[[i8; 16]; 2]>().read() };
+        [
+            -x[0].iter().map(|&x| i32::from(x)).sum::<i32>(),
+            -x[1].iter().map(|&x| i32::from(x)).sum::<i32>(),
+        ]
     }
     #[inline]
     fn dot_ints(self, s: [i32; L]) -> [i32; L] {
@@ -208,28 +242,32 @@ impl<const L: usize> Isa for Scalar<L> {
     #[inline(never)]
     unsafe fn dot_signed(self, s: [i32; L], w: [u32; L], a: *const i32) -> [i32; L] {
         // SAFETY: the caller lends one word.
-        let a = unsafe { *a };
-        lanes!(i => s[i] + dot4(w[i].to_ne_bytes().map(|x| i32::from(x as i8)), a))
+        let a = unsafe { *a } as u32;
+        let a = [signed(a, 0), signed(a, 1), signed(a, 2), signed(a, 3)];
+        let dot = |w| {
+            signed(w, 0) * a[0] + signed(w, 1) * a[1] + signed(w, 2) * a[2] + signed(w, 3) * a[3]
+        };
+        lanes!(i => s[i] + dot(w[i]))
     }
     #[inline]
     fn add_ints(self, a: [i32; L], b: [i32; L]) -> [i32; L] {
         lanes!(i => a[i] + b[i])
     }
-    #[inline]
+    #[inline(never)]
     fn floats(self, a: [i32; L]) -> [f32; L] {
         lanes!(i => a[i] as f32)
     }
-    #[inline]
+    #[inline(never)]
     unsafe fn half_scales(self, p: *const i8) -> [i32; L] {
         // SAFETY: the caller lends LANES values.
         let x = unsafe { p.cast::<[i8; L]>().read() };
         lanes!(i => i32::from(x[i]))
     }
-    #[inline]
+    #[inline(never)]
     fn halves_start(self, a: [i32; L], ka: [i32; L]) -> [i32; L] {
         lanes!(i => a[i] * ka[i])
     }
-    #[inline]
+    #[inline(never)]
     fn halves_end(self, a: [i32; L], b: [i32; L], kb: [i32; L]) -> [f32; L] {
         lanes!(i => (a[i] + b[i] * kb[i]) as f32)
     }

@@ -1,14 +1,16 @@
 //! Activations as the matmul kernels want them: int8 in runs of 32, and the f32 they came from.
 //!
-//! A run of 32 is quantised by itself (scale = largest magnitude / 127, to nearest even), so a
-//! row's bytes never depend on the rows beside it. Rows are grouped in panels of at most
-//! [`Isa::MAX_ROWS`]; in a panel of `m` rows the words of four quants lie as `[cols / 4][m]`, so
-//! that the kernel's broadcasts walk along one line, and each run has `[5][m]` words of [`Meta`].
+//! A run of 32 is quantised by itself (scale = largest magnitude / 127, to nearest even), so a row's
+//! bytes never depend on the rows beside it. Rows are grouped in panels of [`PANEL`]; the rest makes
+//! one of four and one of one to three. In a panel of `m` rows the words of four quants lie as
+//! `[cols / 4][m]`, so that the kernel's broadcasts walk along one line, and each run has `[5][m]`
+//! words of [`Meta`].
 
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
-use crate::isa::{Isa, pack_sums};
+use crate::isa::Isa;
 use crate::pool::Pool;
+use std::ops::Range;
 
 /// What a run's words of meta hold for each row, in this order.
 #[repr(usize)]
@@ -17,16 +19,19 @@ pub(super) enum Meta {
     Scale = 0,
     /// f32 scale times the sum of the quants.
     ScaledSum = 1,
-    /// Negated sum of the quants, see [`pack_sums`].
+    /// Negated sum of the quants, see [`Isa::half_sums`].
     Sum = 2,
-    /// The same for the first 16.
+    /// The same for the first 16, times 32: what six-bit weights are off by.
     FirstHalf = 3,
-    /// The same for the last 16.
+    /// As [`Meta::FirstHalf`] for the last 16.
     SecondHalf = 4,
 }
 
 /// Words of meta for a row and run.
 pub(super) const META: usize = 5;
+
+/// Rows of a full panel: enough that unpacking weights costs little beside multiplying them.
+pub(super) const PANEL: usize = 8;
 
 /// Rows of input, kept in the forms that weights are multiplied with.
 #[derive(Debug, Default)]
@@ -35,8 +40,6 @@ pub struct Acts {
     pub(super) cols: usize,
     /// Lanes of the instructions that made it.
     pub(super) lanes: usize,
-    /// Rows of a full panel.
-    pub(super) panel: usize,
     pub(super) quants: Vec<i32>,
     pub(super) meta: Vec<u32>,
     pub(super) x: Vec<f32>,
@@ -77,16 +80,16 @@ impl Acts {
     pub fn fill(&mut self, pool: &Pool, x: &[f32], rows: usize, cols: usize) {
         assert_eq!(x.len(), rows * cols, "activations of {rows} x {cols}");
         (self.rows, self.cols) = (rows, cols);
-        (self.lanes, self.panel) = (pool.cpu().lanes(), pool.cpu().run(MaxRows));
+        self.lanes = pool.cpu().lanes();
         self.x.resize(x.len(), 0.0);
         let runs = if cols.is_multiple_of(32) { cols / 32 } else { 0 };
         self.quants.resize(rows * runs * 8, 0);
         self.meta.resize(rows * runs * META, 0);
         let kept = Disjoint::new(&mut self.x);
         let (quants, meta) = (Disjoint::new(&mut self.quants), Disjoint::new(&mut self.meta));
-        let panel = self.panel;
-        pool.run_units(rows.div_ceil(panel), &|unit, _| {
-            let (first, m) = (unit * panel, panel.min(rows - unit * panel));
+        pool.run_units(panels(rows), &|unit, _| {
+            let Range { start: first, end } = panel_rows(unit, rows);
+            let m = end - first;
             let span = first * cols..(first + m) * cols;
             // SAFETY: a panel's parts are its own, and each unit is another panel.
             let (kept, quants, meta) = unsafe {
@@ -103,22 +106,26 @@ impl Acts {
 
     /// Panel number `index`.
     pub(super) fn panel(&self, index: usize) -> Panel {
-        let first = index * self.panel;
-        let rows = self.panel.min(self.rows - first);
+        let Range { start: first, end } = panel_rows(index, self.rows);
         let runs = first * self.cols / 32;
         let quants = self.quants[runs * 8..].as_ptr();
-        Panel { first, rows, quants, meta: self.meta[runs * META..].as_ptr() }
+        Panel { first, rows: end - first, quants, meta: self.meta[runs * META..].as_ptr() }
     }
 }
 
-struct MaxRows;
+/// Panels that `rows` make.
+pub(super) fn panels(rows: usize) -> usize {
+    rows / PANEL + rows % PANEL / 4 + usize::from(!rows.is_multiple_of(4))
+}
 
-impl Kernel for MaxRows {
-    type Output = usize;
-    #[inline(always)]
-    fn run<I: Isa>(self, _isa: I) -> usize {
-        I::MAX_ROWS
+/// The rows of panel `index`.
+pub(super) fn panel_rows(index: usize, rows: usize) -> Range<usize> {
+    let full = rows / PANEL;
+    if index < full {
+        return index * PANEL..(index + 1) * PANEL;
     }
+    let (first, four) = (full * PANEL, full * PANEL + rows % PANEL / 4 * 4);
+    if index == full && four > first { first..four } else { four..rows }
 }
 
 /// Quantises the `m` rows of `x` into a panel.
@@ -144,17 +151,32 @@ impl Kernel for Quantize<'_> {
                 for (group, four) in bytes.as_chunks::<4>().0.iter().enumerate() {
                     words[group * m + row] = i32::from_le_bytes(four.map(|q| q as u8));
                 }
-                let [a, b, c, d] = sums(&bytes);
+                // SAFETY: 32 quants.
+                let [a, b] = unsafe { isa.half_sums(bytes.as_ptr()) };
+                let sum = if I::WIDE_DOT {
+                    a + b
+                } else {
+                    // Both places in one word, neither of which can overflow.
+                    ((a as u32 & 0xffff).wrapping_add(b as u32) & 0xffff
+                        | ((a as u32 & 0xffff_0000).wrapping_add(b as u32 & 0xffff_0000)))
+                        as i32
+                };
+                let total = if I::WIDE_DOT { sum } else { i32::from(sum as i16) + (sum >> 16) };
                 let words = &mut meta[r * META * m..(r + 1) * META * m];
-                let total = (a + b + c + d) as f32;
                 words[Meta::Scale as usize * m + row] = scale.to_bits();
-                words[Meta::ScaledSum as usize * m + row] = (scale * total).to_bits();
-                words[Meta::Sum as usize * m + row] = pack_sums::<I>(a + c, b + d) as u32;
-                words[Meta::FirstHalf as usize * m + row] = pack_sums::<I>(a, b) as u32;
-                words[Meta::SecondHalf as usize * m + row] = pack_sums::<I>(c, d) as u32;
+                words[Meta::ScaledSum as usize * m + row] = (scale * -total as f32).to_bits();
+                words[Meta::Sum as usize * m + row] = sum as u32;
+                words[Meta::FirstHalf as usize * m + row] = thirty_two::<I>(a);
+                words[Meta::SecondHalf as usize * m + row] = thirty_two::<I>(b);
             }
         }
     }
+}
+
+/// A word of sums times 32; sums of eight quants, so 16 bits hold it.
+#[inline(always)]
+fn thirty_two<I: Isa>(sums: i32) -> u32 {
+    if I::WIDE_DOT { (sums << 5) as u32 } else { (sums as u32 & 0x07ff_07ff) << 5 }
 }
 
 /// Scale and quants of one run.
@@ -181,17 +203,6 @@ fn quantize_run<I: Isa>(isa: I, run: &[f32; 32]) -> (f32, [i8; 32]) {
     }
 }
 
-/// Sums over the first and last 16 quants, each apart for places 0, 1 and 2, 3 of a group of four:
-/// first 0 and 1, first 2 and 3, last 0 and 1, last 2 and 3.
-#[inline(always)]
-fn sums(bytes: &[i8; 32]) -> [i32; 4] {
-    let mut sums = [0i32; 4];
-    for (k, &q) in bytes.iter().enumerate() {
-        sums[k / 16 * 2 + k % 4 / 2] += i32::from(q);
-    }
-    sums
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +213,17 @@ mod tests {
         let peak = run.iter().fold(0.0f32, |peak, x| peak.max(x.abs()));
         let inverse = if peak > 0.0 { 127.0 / peak } else { 0.0 };
         (peak / 127.0, run.iter().map(|x| (x * inverse).round_ties_even() as i32).collect())
+    }
+
+    #[test]
+    fn panels_cover_all_rows_once() {
+        for rows in 0..40 {
+            let all: Vec<usize> =
+                (0..panels(rows)).flat_map(|index| panel_rows(index, rows)).collect();
+            assert_eq!(all, (0..rows).collect::<Vec<_>>());
+            let sizes = (0..panels(rows)).map(|index| panel_rows(index, rows).len());
+            assert!(sizes.clone().all(|size| size == 8 || (1..=4).contains(&size)), "{rows}");
+        }
     }
 
     #[test]
@@ -218,7 +240,10 @@ mod tests {
                 acts.fill(&pool, &x, rows, cols);
                 assert_eq!((acts.rows(), acts.cols(), &acts.x), (rows, cols, &x));
                 for row in 0..rows {
-                    let panel = acts.panel(row / acts.panel);
+                    let panel = (0..panels(rows))
+                        .map(|index| acts.panel(index))
+                        .find(|panel| row < panel.first + panel.rows)
+                        .unwrap();
                     let (m, r) = (panel.rows, row - panel.first);
                     for run in 0..cols / 32 {
                         let (scale, quants) = twin(&x[row * cols + run * 32..][..32]);
@@ -241,8 +266,8 @@ mod tests {
                             }
                         };
                         assert_eq!(unpacked(meta(2)), -total);
-                        assert_eq!(unpacked(meta(3)) + unpacked(meta(4)), -total);
-                        assert_eq!(unpacked(meta(3)), -quants[..16].iter().sum::<i32>());
+                        assert_eq!(unpacked(meta(3)) + unpacked(meta(4)), -32 * total);
+                        assert_eq!(unpacked(meta(3)), -32 * quants[..16].iter().sum::<i32>());
                     }
                 }
             }

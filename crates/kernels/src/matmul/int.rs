@@ -1,18 +1,21 @@
 //! The integer tile kernel, written once for all formats and instruction sets.
 //!
-//! A tile of weights (as many rows as lanes) times `M` rows of activations. The weights of a pair
-//! of groups are unpacked once and used for all `M` rows; sums of products are whole numbers until
-//! the end of a run of 32. For each output the order of floating-point operations is the same for
-//! every `M`: `acc = scale * scale_a * dot + acc`, then the minimum's term, run after run.
+//! A tile of weights (as many rows as lanes) times `M` rows of activations. The weights of a pair of
+//! groups are unpacked once and used for all `M` rows; sums of products are whole numbers until the
+//! end of a run of 32. For each output the order of floating-point operations is the same for every
+//! `M`: `acc = scale * scale_a * dot + acc`, then the minimum's term, run after run.
 
 // Loops over rows count indices of arrays and memory at once, and must unroll.
 #![allow(clippy::needless_range_loop)]
 
 use super::acts::{META, Meta, Panel};
+use super::expand::{self, Expanded};
 use crate::cpu::Kernel;
 use crate::isa::Isa;
-use crate::quant::tile::{DotForm, Tile};
+use crate::quant::tile::{DotForm, Source, Tile};
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// Tiles `tiles` times rows `panels` of activations.
 pub(super) struct IntTiles<'a, T> {
@@ -32,71 +35,160 @@ pub(super) struct IntTiles<'a, T> {
     pub(super) acts: &'a super::Acts,
 }
 
+/// Runs that are unpacked at a time, and tiles: together with the same columns of a panel they stay
+/// in the first-level cache.
+const CHUNK: usize = 16;
+const GROUP: usize = 4;
+
+/// Panels from which on unpacking beforehand pays.
+const MANY: usize = 3;
+
+/// Room for unpacked weights.
+#[repr(align(64))]
+struct Unpacked([MaybeUninit<u8>; GROUP * CHUNK * expand::UNITS * 16]);
+
 impl<T: Tile> Kernel for IntTiles<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
+        if I::EXPANDS && self.panels.len() >= MANY {
+            return self.run_expanded(isa);
+        }
+        let tile_bytes = self.blocks * T::UNITS * I::LANES;
+        let runs = 0..self.blocks * T::RUNS;
         for index in self.panels.clone() {
             let panel = self.acts.panel(index);
-            match panel.rows {
-                1 => self.panel::<I, 1>(isa, panel),
-                2 => self.panel::<I, 2>(isa, panel),
-                3 => self.panel::<I, 3>(isa, panel),
-                4 => self.panel::<I, 4>(isa, panel),
-                5 if I::MAX_ROWS >= 5 => self.panel::<I, 5>(isa, panel),
-                6 if I::MAX_ROWS >= 6 => self.panel::<I, 6>(isa, panel),
-                7 if I::MAX_ROWS >= 7 => self.panel::<I, 7>(isa, panel),
-                8 if I::MAX_ROWS >= 8 => self.panel::<I, 8>(isa, panel),
-                rows => unreachable!("a panel of {rows} rows"),
-            }
-        }
-    }
-}
-
-impl<T: Tile> IntTiles<'_, T> {
-    #[inline(always)]
-    fn panel<I: Isa, const M: usize>(&self, isa: I, panel: Panel) {
-        let bytes = self.blocks * T::UNITS * I::LANES;
-        for t in 0..self.tiles {
-            let first = (self.first_tile + t) * I::LANES;
-            let valid = I::LANES.min(self.width - first);
-            // SAFETY: the caller of `linear` checked that tiles, panel and outputs have these
-            // sizes.
-            unsafe {
-                let acc = tile::<I, T, M>(isa, self.weights.add(t * bytes), self.blocks, panel);
-                for (m, acc) in acc.into_iter().enumerate() {
-                    let out = self.out.add((panel.first + m) * self.width + first);
-                    super::store_lanes(isa, acc, out, valid);
+            for t in 0..self.tiles {
+                // SAFETY: the caller of `linear` checked that tiles, panel and outputs have these
+                // sizes.
+                unsafe {
+                    let w = self.weights.add(t * tile_bytes);
+                    self.rows::<I, T>(isa, w, t, panel, runs.clone());
                 }
             }
         }
     }
 }
 
-/// One tile times `M` rows.
+impl<T: Tile> IntTiles<'_, T> {
+    /// For many panels: some runs of some tiles are unpacked and multiplied with all panels.
+    #[inline(always)]
+    fn run_expanded<I: Isa>(&self, isa: I) {
+        let tile_bytes = self.blocks * T::UNITS * I::LANES;
+        let runs = self.blocks * T::RUNS;
+        let mut unpacked = Unpacked([MaybeUninit::uninit(); _]);
+        let unpacked = unpacked.0.as_mut_ptr().cast::<u8>();
+        for first in (0..self.tiles).step_by(GROUP) {
+            let group = GROUP.min(self.tiles - first);
+            for start in (0..runs).step_by(CHUNK) {
+                let count = CHUNK.min(runs - start);
+                let room = count * expand::UNITS * I::LANES;
+                for t in 0..group {
+                    // SAFETY: the tile has these runs, and the buffer holds a chunk of a group.
+                    unsafe {
+                        let w = self.weights.add((first + t) * tile_bytes);
+                        expand::expand::<I, T>(isa, w, start, count, unpacked.add(t * room));
+                    }
+                }
+                for index in self.panels.clone() {
+                    let panel = self.acts.panel(index);
+                    for t in 0..group {
+                        // SAFETY: as above; the chunk is unpacked.
+                        unsafe {
+                            let w = unpacked.add(t * room);
+                            let runs = start..start + count;
+                            self.rows::<I, Expanded<T>>(isa, w, first + t, panel, runs);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs `runs` (`w` points to the first) of tile `t` times a panel, added to the outputs if they
+    /// are not the first.
+    ///
+    /// # Safety
+    /// Tile and panel have these runs, and the outputs exist.
+    #[inline(always)]
+    unsafe fn rows<I: Isa, S: Source>(
+        &self,
+        isa: I,
+        w: *const u8,
+        t: usize,
+        panel: Panel,
+        runs: Range<usize>,
+    ) {
+        // SAFETY: as the caller's.
+        unsafe {
+            match panel.rows {
+                1 => self.fixed_rows::<I, S, 1>(isa, w, t, panel, runs),
+                2 => self.fixed_rows::<I, S, 2>(isa, w, t, panel, runs),
+                3 => self.fixed_rows::<I, S, 3>(isa, w, t, panel, runs),
+                4 => self.fixed_rows::<I, S, 4>(isa, w, t, panel, runs),
+                8 => self.fixed_rows::<I, S, 8>(isa, w, t, panel, runs),
+                rows => unreachable!("a panel of {rows} rows"),
+            }
+        }
+    }
+
+    /// # Safety
+    /// As [`IntTiles::rows`], for a panel of `M` rows.
+    #[inline(always)]
+    unsafe fn fixed_rows<I: Isa, S: Source, const M: usize>(
+        &self,
+        isa: I,
+        w: *const u8,
+        t: usize,
+        panel: Panel,
+        runs: Range<usize>,
+    ) {
+        let first = (self.first_tile + t) * I::LANES;
+        let valid = I::LANES.min(self.width - first);
+        // SAFETY: as the caller's.
+        unsafe {
+            let out = self.out.add(panel.first * self.width + first);
+            let mut acc = [isa.splat(0.0); M];
+            if runs.start > 0 {
+                for m in 0..M {
+                    acc[m] = super::load_lanes(isa, out.add(m * self.width), valid);
+                }
+            }
+            let acc = tile::<I, S, M>(isa, w, panel, runs, acc);
+            for m in 0..M {
+                super::store_lanes(isa, acc[m], out.add(m * self.width), valid);
+            }
+        }
+    }
+}
+
+/// Runs `runs` of a tile times `M` rows, added to `acc`.
 ///
 /// # Safety
-/// `w` points to `blocks` blocks, and the panel holds `M` rows as long as they.
+/// `w` points to whole blocks of these runs, and the panel holds `M` rows that have them.
 #[inline(always)]
-unsafe fn tile<I: Isa, T: Tile, const M: usize>(
+unsafe fn tile<I: Isa, S: Source, const M: usize>(
     isa: I,
     w: *const u8,
-    blocks: usize,
     panel: Panel,
+    runs: Range<usize>,
+    mut acc: [I::Floats; M],
 ) -> [I::Floats; M] {
-    let mut acc = [isa.splat(0.0); M];
-    let (mut w, mut q, mut meta) = (w, panel.quants, panel.meta);
-    for _ in 0..blocks {
-        for run in 0..T::RUNS {
+    let mut w = w;
+    // SAFETY: the first run of the panel.
+    let (mut q, mut meta) =
+        unsafe { (panel.quants.add(runs.start * 8 * M), panel.meta.add(runs.start * META * M)) };
+    for _ in 0..runs.len() / S::RUNS {
+        for run in 0..S::RUNS {
             // SAFETY: runs, quants and meta go on together to the ends the caller vouches for.
             unsafe {
-                let dots = dots::<I, T, M>(isa, w, run, q, meta);
-                let s = T::scale(isa, w, run);
+                let dots = dots::<I, S, M>(isa, w, run, q, meta);
+                let s = S::scale(isa, w, run);
                 for m in 0..M {
                     let a = *meta.add(Meta::Scale as usize * M + m).cast::<f32>();
                     acc[m] = isa.fma(isa.mul(s.scale, isa.splat(a)), dots[m], acc[m]);
-                    if T::HAS_MIN {
+                    if S::HAS_MIN {
                         let sum = *meta.add(Meta::ScaledSum as usize * M + m).cast::<f32>();
                         acc[m] = isa.fma(s.min, isa.splat(sum), acc[m]);
                     }
@@ -106,7 +198,7 @@ unsafe fn tile<I: Isa, T: Tile, const M: usize>(
             }
         }
         // SAFETY: one block further, at most to the end.
-        w = unsafe { w.add(T::UNITS * I::LANES) };
+        w = unsafe { w.add(S::UNITS * I::LANES) };
     }
     acc
 }
@@ -116,7 +208,7 @@ unsafe fn tile<I: Isa, T: Tile, const M: usize>(
 /// # Safety
 /// As [`tile`], for one run.
 #[inline(always)]
-unsafe fn dots<I: Isa, T: Tile, const M: usize>(
+unsafe fn dots<I: Isa, S: Source, const M: usize>(
     isa: I,
     w: *const u8,
     run: usize,
@@ -126,19 +218,19 @@ unsafe fn dots<I: Isa, T: Tile, const M: usize>(
     let mut out = [isa.splat(0.0); M];
     // SAFETY: as the caller's.
     unsafe {
-        match T::DOT {
+        match S::DOT {
             DotForm::Signed => {
                 let mut s = [isa.signed_start(meta.add(Meta::Sum as usize * M).cast()); M];
                 for m in 1..M {
                     s[m] = isa.signed_start(meta.add(Meta::Sum as usize * M + m).cast());
                 }
                 for pair in 0..4 {
-                    let (a, b) = T::pair(isa, w, run, pair);
+                    let (a, b) = S::pair(isa, w, run, pair);
                     for m in 0..M {
-                        s[m] = isa.dot_signed(s[m], a, q.add(2 * pair * M + m));
+                        s[m] = isa.pin_ints(isa.dot_signed(s[m], a, q.add(2 * pair * M + m)));
                     }
                     for m in 0..M {
-                        s[m] = isa.dot_signed(s[m], b, q.add((2 * pair + 1) * M + m));
+                        s[m] = isa.pin_ints(isa.dot_signed(s[m], b, q.add((2 * pair + 1) * M + m)));
                     }
                 }
                 for m in 0..M {
@@ -146,33 +238,34 @@ unsafe fn dots<I: Isa, T: Tile, const M: usize>(
                 }
             }
             DotForm::Halves => {
-                let (ka, kb) = T::halves(isa, w, run);
-                let s = starts::<I, M>(isa, meta.add(Meta::FirstHalf as usize * M), 5);
-                let s = pairs::<I, T, M>(isa, w, run, q, s, 0..2);
+                let k = S::halves::<I>(w, run);
+                let (ka, kb) = (isa.half_scales(k), isa.half_scales(k.add(I::LANES)));
+                let s = starts::<I, M>(isa, meta.add(Meta::FirstHalf as usize * M), 0);
+                let s = pairs::<I, S, M>(isa, w, run, q, s, 0..2);
                 let mut half = [isa.halves_start(s[0], ka); M];
                 for m in 1..M {
                     half[m] = isa.halves_start(s[m], ka);
                 }
-                let s = starts::<I, M>(isa, meta.add(Meta::SecondHalf as usize * M), 5);
-                let s = pairs::<I, T, M>(isa, w, run, q, s, 2..4);
+                let s = starts::<I, M>(isa, meta.add(Meta::SecondHalf as usize * M), 0);
+                let s = pairs::<I, S, M>(isa, w, run, q, s, 2..4);
                 for m in 0..M {
                     out[m] = isa.halves_end(half[m], s[m], kb);
                 }
             }
             // Five bits: eight groups would not fit 16-bit sums.
             DotForm::Unsigned { bits } if bits > 4 && !I::WIDE_DOT => {
-                let s = pairs::<I, T, M>(isa, w, run, q, [isa.dot_zero(); M], 0..2);
+                let s = pairs::<I, S, M>(isa, w, run, q, [isa.dot_zero(); M], 0..2);
                 let mut ints = [isa.dot_ints(s[0]); M];
                 for m in 1..M {
                     ints[m] = isa.dot_ints(s[m]);
                 }
-                let s = pairs::<I, T, M>(isa, w, run, q, [isa.dot_zero(); M], 2..4);
+                let s = pairs::<I, S, M>(isa, w, run, q, [isa.dot_zero(); M], 2..4);
                 for m in 0..M {
                     out[m] = isa.floats(isa.add_ints(ints[m], isa.dot_ints(s[m])));
                 }
             }
             DotForm::Unsigned { .. } => {
-                let s = pairs::<I, T, M>(isa, w, run, q, [isa.dot_zero(); M], 0..4);
+                let s = pairs::<I, S, M>(isa, w, run, q, [isa.dot_zero(); M], 0..4);
                 for m in 0..M {
                     out[m] = isa.floats(isa.dot_ints(s[m]));
                 }
@@ -181,7 +274,7 @@ unsafe fn dots<I: Isa, T: Tile, const M: usize>(
             DotForm::Centred { bits } => {
                 let sums = meta.add(Meta::Sum as usize * M);
                 let s = starts::<I, M>(isa, sums, bits as i32 - 1);
-                let s = pairs::<I, T, M>(isa, w, run, q, s, 0..4);
+                let s = pairs::<I, S, M>(isa, w, run, q, s, 0..4);
                 for m in 0..M {
                     out[m] = isa.floats(isa.dot_ints(s[m]));
                 }
@@ -210,7 +303,7 @@ unsafe fn starts<I: Isa, const M: usize>(isa: I, sums: *const u32, shift: i32) -
 /// # Safety
 /// As [`dots`].
 #[inline(always)]
-unsafe fn pairs<I: Isa, T: Tile, const M: usize>(
+unsafe fn pairs<I: Isa, S: Source, const M: usize>(
     isa: I,
     w: *const u8,
     run: usize,
@@ -221,12 +314,12 @@ unsafe fn pairs<I: Isa, T: Tile, const M: usize>(
     for pair in pairs {
         // SAFETY: as the caller's.
         unsafe {
-            let (a, b) = T::pair(isa, w, run, pair);
+            let (a, b) = S::pair(isa, w, run, pair);
             for m in 0..M {
-                s[m] = isa.dot(s[m], a, q.add(2 * pair * M + m));
+                s[m] = isa.pin(isa.dot(s[m], a, q.add(2 * pair * M + m)));
             }
             for m in 0..M {
-                s[m] = isa.dot(s[m], b, q.add((2 * pair + 1) * M + m));
+                s[m] = isa.pin(isa.dot(s[m], b, q.add((2 * pair + 1) * M + m)));
             }
         }
     }

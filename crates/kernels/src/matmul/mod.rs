@@ -1,13 +1,15 @@
 //! Matrix products of activations with stored weights: `out[m][r] = sum over k of x[m][k] w[r][k]`.
 //!
 //! [`Weight::new`] brings a tensor into the form its kernel reads: integer tiles (`int.rs`, formats
-//! in `quant/*/tile.rs`), float tiles (`float.rs`), or the file's own bytes for types that go
-//! through the portable path. [`linear`] cuts the product into units for the pool. Every output has
+//! in `quant/*/tile.rs`), float tiles (`float.rs`), or the file's own bytes for the portable path
+//! (`rows.rs`). [`linear`] cuts the product into units for the pool. Every output has
 //! the same bits for any number of rows and any number of threads.
 
 mod acts;
+mod expand;
 mod float;
 mod int;
+mod rows;
 #[cfg(test)]
 mod tests;
 mod weight;
@@ -17,6 +19,7 @@ pub use weight::{Weight, WeightError};
 
 use crate::isa::Isa;
 use crate::pool::Pool;
+use acts::{PANEL, panels};
 use std::ops::Range;
 
 /// Weights of a unit: a part of the L2 cache that leaves room for activations, and microseconds of
@@ -41,10 +44,11 @@ impl Cut {
         let (count, tile_rows) = (weight.tiles(), weight.tile_rows());
         let fair = count.div_ceil(threads * 8);
         let tiles = (UNIT_BYTES / weight.tile_bytes().max(1)).clamp(1, fair.max(1));
-        let total = acts.rows.div_ceil(acts.panel);
-        let ops = tiles * tile_rows * weight.cols().max(1) * acts.panel;
-        let panels = (UNIT_OPS / ops).clamp(1, total.max(1));
-        Self { tiles, groups: count.div_ceil(tiles), panels, spans: total.div_ceil(panels) }
+        let total = panels(acts.rows);
+        let ops = tiles * tile_rows * weight.cols().max(1) * PANEL;
+        let span = (UNIT_OPS / ops).clamp(1, total.max(1));
+        let groups = count.div_ceil(tiles);
+        Self { tiles, groups, panels: span, spans: total.div_ceil(span) }
     }
 
     fn units(self) -> usize {
@@ -54,7 +58,7 @@ impl Cut {
     /// Tiles and panels of a unit. Units that share weights follow each other.
     fn unit(self, unit: usize, weight: &Weight, acts: &Acts) -> (Range<usize>, Range<usize>) {
         let (group, span) = (unit / self.spans * self.tiles, unit % self.spans * self.panels);
-        let total = acts.rows.div_ceil(acts.panel);
+        let total = panels(acts.rows);
         (group..weight.tiles().min(group + self.tiles), span..total.min(span + self.panels))
     }
 }

@@ -1,15 +1,17 @@
 //! A stored weight matrix in the form its kernel reads.
 
 use super::Acts;
-use super::float::{Dequantized, FloatTile, Output, WIDE};
+use super::acts::panel_rows;
+use super::float::{FloatTile, Output, WIDE};
 use super::int::IntTiles;
+use super::rows::{self, Rows};
 use crate::bytes::Bytes;
 use crate::cpu::Cpu;
 use crate::disjoint::Disjoint;
 use crate::element::{Bf16, Element, F16, F32};
 use crate::mem::Pages;
 use crate::pool::Pool;
-use crate::quant::tile::Tile;
+use crate::quant::tile::{Source, Tile};
 use crate::quant::{TensorType, dequantize};
 use crate::quant::{q4_0, q4_1, q4_k, q5_0, q5_k, q6_k, q8_0};
 use std::marker::PhantomData;
@@ -233,7 +235,8 @@ impl Weight {
     pub(super) fn tile_rows(&self) -> usize {
         match self.form {
             Form::Int(_) => self.lanes(),
-            Form::Float(_) | Form::Rows(_) => self.lanes() * WIDE,
+            Form::Float(_) => self.lanes() * WIDE,
+            Form::Rows(_) => rows::ROWS,
         }
     }
 
@@ -288,17 +291,26 @@ impl Weight {
                 let rows = self.acts_rows(panels, acts);
                 let row_bytes = bytes.len() / self.rows;
                 for tile in tiles {
-                    let (rows, output) = (rows.clone(), self.output(tile, out));
+                    let output = self.output(tile, out);
                     let first = output.first * row_bytes;
-                    let bytes = &bytes[first..first + output.valid * row_bytes];
-                    self.cpu.run(Dequantized { ty: self.ty, bytes, rows, output, acts });
+                    // SAFETY: the tile's outputs begin there.
+                    let out = unsafe { out.add(rows.start * self.rows + output.first) };
+                    self.cpu.run(Rows {
+                        ty: self.ty,
+                        bytes: &bytes[first..first + output.valid * row_bytes],
+                        row_bytes,
+                        acts,
+                        acts_rows: rows.clone(),
+                        out,
+                        width: self.rows,
+                    });
                 }
             }
         }
     }
 
     fn acts_rows(&self, panels: Range<usize>, acts: &Acts) -> Range<usize> {
-        panels.start * acts.panel..acts.rows.min(panels.end * acts.panel)
+        panel_rows(panels.start, acts.rows).start..panel_rows(panels.end - 1, acts.rows).end
     }
 
     fn output(&self, tile: usize, out: *mut f32) -> Output {

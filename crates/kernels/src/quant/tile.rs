@@ -27,15 +27,13 @@ pub(crate) enum DotForm {
 /// Scale and minimum of 32 weights: `scale * dot + min * sum of activations`.
 pub(crate) struct ScaleMin<F> {
     pub(crate) scale: F,
-    /// Used by formats with [`Tile::HAS_MIN`].
+    /// Used by formats with [`Source::HAS_MIN`].
     pub(crate) min: F,
 }
 
-/// A format's tile. Offsets within a block are in units of `lanes` bytes, so `p` of the unsafe
-/// functions points to a block of `Self::UNITS * lanes` bytes.
-pub(crate) trait Tile: Copy + Send + Sync + 'static {
-    /// The type it packs.
-    const TYPE: TensorType;
+/// What the kernel reads of a tile. Offsets within a block are in units of `lanes` bytes, so `p` of
+/// the unsafe functions points to a block of `Self::UNITS * lanes` bytes.
+pub(crate) trait Source: Copy + Send + Sync + 'static {
     /// Bytes of a tile's block for each of its rows.
     const UNITS: usize;
     /// Runs of 32 weights in a block.
@@ -44,11 +42,6 @@ pub(crate) trait Tile: Copy + Send + Sync + 'static {
     const DOT: DotForm;
     /// Whether a minimum is added.
     const HAS_MIN: bool;
-
-    /// Interleaves one block of each of `blocks.len()` rows into `out`.
-    fn pack(blocks: &[&[u8]], out: &mut [u8]);
-    /// The reverse of [`Tile::pack`] for row `lane` of `lanes`: the file's bytes.
-    fn restore(tile: &[u8], lanes: usize, lane: usize, block: &mut [u8]);
 
     /// Groups `2 pair` and `2 pair + 1` of `run`.
     ///
@@ -60,14 +53,26 @@ pub(crate) trait Tile: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` points to a block.
     unsafe fn scale<I: Isa>(isa: I, p: *const u8, run: usize) -> ScaleMin<I::Floats>;
-    /// For [`DotForm::Halves`], the integer scales of both halves of `run`.
+    /// For [`DotForm::Halves`], the i8 scales of the first half of `run` in all rows, then those of
+    /// the second.
     ///
     /// # Safety
     /// `p` points to a block.
-    unsafe fn halves<I: Isa>(isa: I, p: *const u8, run: usize) -> (I::HalfScales, I::HalfScales) {
-        let _ = (isa, p, run);
+    unsafe fn halves<I: Isa>(p: *const u8, run: usize) -> *const i8 {
+        let _ = (p, run);
         unreachable!("a format without scales for 16 weights")
     }
+}
+
+/// A format's tile.
+pub(crate) trait Tile: Source {
+    /// The type it packs.
+    const TYPE: TensorType;
+
+    /// Interleaves one block of each of `blocks.len()` rows into `out`.
+    fn pack(blocks: &[&[u8]], out: &mut [u8]);
+    /// The reverse of [`Tile::pack`] for row `lane` of `lanes`: the file's bytes.
+    fn restore(tile: &[u8], lanes: usize, lane: usize, block: &mut [u8]);
 }
 
 /// Where byte `i` of row `lane` in group `group` lies in a vector of groups.

@@ -11,10 +11,6 @@ pub(crate) struct Q4_0Tile;
 
 impl Tile for Q4_0Tile {
     const TYPE: TensorType = TensorType::Q4_0;
-    const UNITS: usize = 18;
-    const RUNS: usize = 1;
-    const DOT: DotForm = DotForm::Centred { bits: 4 };
-    const HAS_MIN: bool = false;
 
     #[inline]
     fn pack(blocks: &[&[u8]], out: &mut [u8]) {
@@ -32,6 +28,13 @@ impl Tile for Q4_0Tile {
         block[..2].copy_from_slice(&tile[2 * lane..][..2]);
         write_nibbles(&quants, (&mut block[2..18]).try_into().expect("16 bytes"));
     }
+}
+
+impl Source for Q4_0Tile {
+    const UNITS: usize = 18;
+    const RUNS: usize = 1;
+    const DOT: DotForm = DotForm::Centred { bits: 4 };
+    const HAS_MIN: bool = false;
 
     #[inline(always)]
     unsafe fn pair<I: Isa>(isa: I, p: *const u8, _: usize, pair: usize) -> (I::Bytes, I::Bytes) {

@@ -12,10 +12,6 @@ pub(crate) struct Q4_1Tile;
 
 impl Tile for Q4_1Tile {
     const TYPE: TensorType = TensorType::Q4_1;
-    const UNITS: usize = 20;
-    const RUNS: usize = 1;
-    const DOT: DotForm = DotForm::Unsigned { bits: 4 };
-    const HAS_MIN: bool = true;
 
     #[inline]
     fn pack(blocks: &[&[u8]], out: &mut [u8]) {
@@ -36,6 +32,13 @@ impl Tile for Q4_1Tile {
         block[2..4].copy_from_slice(&tile[2 * (lanes + lane)..][..2]);
         write_nibbles(&quants, (&mut block[4..20]).try_into().expect("16 bytes"));
     }
+}
+
+impl Source for Q4_1Tile {
+    const UNITS: usize = 20;
+    const RUNS: usize = 1;
+    const DOT: DotForm = DotForm::Unsigned { bits: 4 };
+    const HAS_MIN: bool = true;
 
     #[inline(always)]
     unsafe fn pair<I: Isa>(isa: I, p: *const u8, _: usize, pair: usize) -> (I::Bytes, I::Bytes) {

@@ -16,10 +16,6 @@ pub(in crate::quant) const HEAD: usize = 4 + 8 + 8;
 
 impl Tile for Q4KTile {
     const TYPE: TensorType = TensorType::Q4_K;
-    const UNITS: usize = HEAD + 8 * 16;
-    const RUNS: usize = 8;
-    const DOT: DotForm = DotForm::Unsigned { bits: 4 };
-    const HAS_MIN: bool = true;
 
     #[inline]
     fn pack(blocks: &[&[u8]], out: &mut [u8]) {
@@ -42,6 +38,13 @@ impl Tile for Q4KTile {
         restore_head(tile, lanes, lane, block);
         block[16..144].copy_from_slice(&file_nibbles(&quants));
     }
+}
+
+impl Source for Q4KTile {
+    const UNITS: usize = HEAD + 8 * 16;
+    const RUNS: usize = 8;
+    const DOT: DotForm = DotForm::Unsigned { bits: 4 };
+    const HAS_MIN: bool = true;
 
     #[inline(always)]
     unsafe fn pair<I: Isa>(isa: I, p: *const u8, run: usize, pair: usize) -> (I::Bytes, I::Bytes) {

@@ -13,10 +13,6 @@ pub(crate) struct Q5_0Tile;
 
 impl Tile for Q5_0Tile {
     const TYPE: TensorType = TensorType::Q5_0;
-    const UNITS: usize = 22;
-    const RUNS: usize = 1;
-    const DOT: DotForm = DotForm::Centred { bits: 5 };
-    const HAS_MIN: bool = false;
 
     #[inline]
     fn pack(blocks: &[&[u8]], out: &mut [u8]) {
@@ -39,6 +35,13 @@ impl Tile for Q5_0Tile {
         block[2..6].copy_from_slice(&fifth_bits(&quants));
         write_nibbles(&quants, (&mut block[6..22]).try_into().expect("16 bytes"));
     }
+}
+
+impl Source for Q5_0Tile {
+    const UNITS: usize = 22;
+    const RUNS: usize = 1;
+    const DOT: DotForm = DotForm::Centred { bits: 5 };
+    const HAS_MIN: bool = false;
 
     #[inline(always)]
     unsafe fn pair<I: Isa>(isa: I, p: *const u8, _: usize, pair: usize) -> (I::Bytes, I::Bytes) {

@@ -13,10 +13,6 @@ pub(crate) struct Q5KTile;
 
 impl Tile for Q5KTile {
     const TYPE: TensorType = TensorType::Q5_K;
-    const UNITS: usize = HEAD + 8 * 20;
-    const RUNS: usize = 8;
-    const DOT: DotForm = DotForm::Unsigned { bits: 5 };
-    const HAS_MIN: bool = true;
 
     #[inline]
     fn pack(blocks: &[&[u8]], out: &mut [u8]) {
@@ -48,6 +44,13 @@ impl Tile for Q5KTile {
         restore_head(tile, lanes, lane, block);
         block[48..176].copy_from_slice(&file_nibbles(&quants));
     }
+}
+
+impl Source for Q5KTile {
+    const UNITS: usize = HEAD + 8 * 20;
+    const RUNS: usize = 8;
+    const DOT: DotForm = DotForm::Unsigned { bits: 5 };
+    const HAS_MIN: bool = true;
 
     #[inline(always)]
     unsafe fn pair<I: Isa>(isa: I, p: *const u8, run: usize, pair: usize) -> (I::Bytes, I::Bytes) {

@@ -16,10 +16,6 @@ const HEAD: usize = 2 + 16;
 
 impl Tile for Q6KTile {
     const TYPE: TensorType = TensorType::Q6_K;
-    const UNITS: usize = HEAD + 8 * 24;
-    const RUNS: usize = 8;
-    const DOT: DotForm = DotForm::Halves;
-    const HAS_MIN: bool = false;
 
     #[inline]
     fn pack(blocks: &[&[u8]], out: &mut [u8]) {
@@ -53,6 +49,13 @@ impl Tile for Q6KTile {
         }
         block[208..210].copy_from_slice(&tile[2 * lane..][..2]);
     }
+}
+
+impl Source for Q6KTile {
+    const UNITS: usize = HEAD + 8 * 24;
+    const RUNS: usize = 8;
+    const DOT: DotForm = DotForm::Halves;
+    const HAS_MIN: bool = false;
 
     #[inline(always)]
     unsafe fn pair<I: Isa>(isa: I, p: *const u8, run: usize, pair: usize) -> (I::Bytes, I::Bytes) {
@@ -78,12 +81,9 @@ impl Tile for Q6KTile {
     }
 
     #[inline(always)]
-    unsafe fn halves<I: Isa>(isa: I, p: *const u8, run: usize) -> (I::HalfScales, I::HalfScales) {
+    unsafe fn halves<I: Isa>(p: *const u8, run: usize) -> *const i8 {
         // SAFETY: sixteen vectors of i8 follow `d`.
-        unsafe {
-            let at = p.add((2 + 2 * run) * I::LANES).cast::<i8>();
-            (isa.half_scales(at), isa.half_scales(at.add(I::LANES)))
-        }
+        unsafe { p.add((2 + 2 * run) * I::LANES).cast() }
     }
 }
 

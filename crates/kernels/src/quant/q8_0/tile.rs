@@ -10,10 +10,6 @@ pub(crate) struct Q8_0Tile;
 
 impl Tile for Q8_0Tile {
     const TYPE: TensorType = TensorType::Q8_0;
-    const UNITS: usize = 34;
-    const RUNS: usize = 1;
-    const DOT: DotForm = DotForm::Signed;
-    const HAS_MIN: bool = false;
 
     #[inline]
     fn pack(blocks: &[&[u8]], out: &mut [u8]) {
@@ -35,6 +31,13 @@ impl Tile for Q8_0Tile {
             *four = run[group * lanes + lane];
         }
     }
+}
+
+impl Source for Q8_0Tile {
+    const UNITS: usize = 34;
+    const RUNS: usize = 1;
+    const DOT: DotForm = DotForm::Signed;
+    const HAS_MIN: bool = false;
 
     #[inline(always)]
     unsafe fn pair<I: Isa>(isa: I, p: *const u8, _: usize, pair: usize) -> (I::Bytes, I::Bytes) {

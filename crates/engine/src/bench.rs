@@ -3,9 +3,11 @@
 
 use std::time::Instant;
 
+use hearth_kernels::probe::probe;
+
 use crate::block::Stopped;
 use crate::model::Model;
-use crate::protocol::{BenchReport, KvKind};
+use crate::protocol::{BenchReport, KvKind, Probe};
 use crate::session::{PREFILL_CHUNK, Session};
 
 /// What to run.
@@ -54,7 +56,34 @@ pub fn bench(
     let context = plan.prompt + plan.generate / 2;
     let kv_bytes = session.kv_bytes() * context / session.tokens().len().max(1);
     let bytes_per_token = model.weights.bytes_per_token() + kv_bytes as u64;
-    Ok(BenchReport { prefill_tok_s, decode_tok_s, bytes_per_token, probe: None })
+    let speeds = (prefill_tok_s, decode_tok_s, bytes_per_token);
+    let probe = if plan.probe { shares(model, speeds) } else { None };
+    Ok(BenchReport { prefill_tok_s, decode_tok_s, bytes_per_token, probe })
+}
+
+/// Peaks of this machine and what was reached of them; `None` if there was no memory to probe.
+fn shares(
+    model: &Model,
+    (prefill_tok_s, decode_tok_s, bytes_per_token): (f64, f64, u64),
+) -> Option<Probe> {
+    let peaks = probe(&model.pool).ok()?;
+    let block_weights: usize = model
+        .weights
+        .blk
+        .iter()
+        .flat_map(|layer| layer.matrices())
+        .map(|weight| weight.rows() * weight.cols())
+        .sum();
+    let prefill_gops = 2.0 * block_weights as f64 * prefill_tok_s / 1e9;
+    Some(Probe {
+        int8_gops: peaks.int8_gops,
+        // No kernel of this version uses bfloat16 products, so their peak is not measured.
+        bf16_gflops: None,
+        f32_gflops: peaks.f32_gflops,
+        read_gb_s: peaks.read_gb_s,
+        prefill_share: prefill_gops / peaks.int8_gops,
+        decode_share: bytes_per_token as f64 * decode_tok_s / 1e9 / peaks.read_gb_s,
+    })
 }
 
 /// The same ids on every machine: a linear congruential generator's high bits.

@@ -171,7 +171,8 @@ impl Engine {
         let (model, _) = self.model()?;
         if ctx < 4 || ctx > model.config.n_ctx_train || tokens.len() < ctx {
             return Err(request(&format!(
-                "perplexity with `--ctx {ctx}` needs 4 to {} tokens a chunk and at least one whole chunk; the text has {}",
+                "perplexity with `--ctx {ctx}` needs 4 to {} tokens a chunk and at least one \
+                 whole chunk; the text has {} tokens",
                 model.config.n_ctx_train,
                 tokens.len()
             )));
@@ -198,7 +199,8 @@ impl Engine {
         if plan.prompt == 0 || plan.runs == 0 || plan.prompt.saturating_add(plan.generate) > longest
         {
             return Err(request(&format!(
-                "bench needs at least one prompt token and one run, and at most {longest} tokens in all"
+                "bench needs at least one prompt token and one run, and at most {longest} tokens \
+                 in all"
             )));
         }
         let start = Instant::now();

@@ -32,8 +32,9 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     /// execution port with the products it costs nothing to repeat.
     const EXPANDS: bool;
     /// Whether [`Isa::Dot`] sums in 32 bits. If not, it sums pairs in 16: the sum of products must
-    /// stay within that, and [`Isa::dot_start`] wants two sums packed in one word: of the activations at places
-    /// 0 and 1 of their group of four in the low half, of those at 2 and 3 in the high half.
+    /// stay within that, and [`Isa::dot_start`] wants two sums packed in one word: of the
+    /// activations at places 0 and 1 of their group of four in the low half, of those at 2 and 3 in
+    /// the high half.
     const WIDE_DOT: bool;
 
     /// LANES f32.
@@ -114,8 +115,8 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
 
     /// An empty sum.
     fn dot_zero(self) -> Self::Dot;
-    /// Reads the negated sum of activations (a word as [`Isa::half_sums`] makes it) and shifts it up by
-    /// `shift`: the start for weights stored with an offset of `2^SHIFT`.
+    /// Reads the negated sum of activations (a word as [`Isa::half_sums`] makes it) and shifts it
+    /// up by `shift`: the start for weights stored with an offset of `2^SHIFT`.
     unsafe fn dot_start(self, sums: *const i32, shift: i32) -> Self::Dot;
     /// Adds unsigned weights times the four i8 at `a`.
     unsafe fn dot(self, s: Self::Dot, w: Self::Bytes, a: *const i32) -> Self::Dot;
@@ -134,8 +135,8 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
     /// As f32.
     fn floats(self, a: Self::Ints) -> Self::Floats;
-    /// Sums of the quants at `p` (32 i8), negated, as [`Isa::dot_start`] wants them: of the first 16
-    /// and of the last 16.
+    /// Sums of the quants at `p` (32 i8), negated, as [`Isa::dot_start`] wants them: of the first
+    /// 16 and of the last 16.
     unsafe fn half_sums(self, p: *const i8) -> [i32; 2];
     /// Reads LANES i8.
     unsafe fn half_scales(self, p: *const i8) -> Self::HalfScales;

@@ -1,10 +1,10 @@
 //! Activations as the matmul kernels want them: int8 in runs of 32, and the f32 they came from.
 //!
-//! A run of 32 is quantised by itself (scale = largest magnitude / 127, to nearest even), so a row's
-//! bytes never depend on the rows beside it. Rows are grouped in panels of [`PANEL`]; the rest makes
-//! one of four and one of one to three. In a panel of `m` rows the words of four quants lie as
-//! `[cols / 4][m]`, so that the kernel's broadcasts walk along one line, and each run has `[5][m]`
-//! words of [`Meta`].
+//! A run of 32 is quantised by itself (scale = largest magnitude / 127, to nearest even), so a
+//! row's bytes never depend on the rows beside it. Rows are grouped in panels of [`PANEL`]; the
+//! rest makes one of four and one of one to three. In a panel of `m` rows the words of four quants
+//! lie as `[cols / 4][m]`, so that the kernel's broadcasts walk along one line, and each run has
+//! `[5][m]` words of [`Meta`].
 
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;

@@ -1,6 +1,7 @@
 //! The float tile kernel: weights of 16 or 32 bits, four vectors of rows wide, times f32 rows.
 //!
-//! Each output is one chain of multiply-adds in ascending column order, whatever the number of rows.
+//! Each output is one chain of multiply-adds in ascending column order, whatever the number of
+//! rows.
 
 // Loops over rows count indices of arrays and memory at once, and must unroll.
 #![allow(clippy::needless_range_loop)]

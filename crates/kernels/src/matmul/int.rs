@@ -1,9 +1,9 @@
 //! The integer tile kernel, written once for all formats and instruction sets.
 //!
-//! A tile of weights (as many rows as lanes) times `M` rows of activations. The weights of a pair of
-//! groups are unpacked once and used for all `M` rows; sums of products are whole numbers until the
-//! end of a run of 32. For each output the order of floating-point operations is the same for every
-//! `M`: `acc = scale * scale_a * dot + acc`, then the minimum's term, run after run.
+//! A tile of weights (as many rows as lanes) times `M` rows of activations. The weights of a pair
+//! of groups are unpacked once and used for all `M` rows; sums of products are whole numbers until
+//! the end of a run of 32. For each output the order of floating-point operations is the same for
+//! every `M`: `acc = scale * scale_a * dot + acc`, then the minimum's term, run after run.
 
 // Loops over rows count indices of arrays and memory at once, and must unroll.
 #![allow(clippy::needless_range_loop)]
@@ -106,8 +106,8 @@ impl<T: Tile> IntTiles<'_, T> {
         }
     }
 
-    /// Runs `runs` (`w` points to the first) of tile `t` times a panel, added to the outputs if they
-    /// are not the first.
+    /// Runs `runs` (`w` points to the first) of tile `t` times a panel, added to the outputs if
+    /// they are not the first.
     ///
     /// # Safety
     /// Tile and panel have these runs, and the outputs exist.
@@ -219,24 +219,7 @@ unsafe fn dots<I: Isa, S: Source, const M: usize>(
     // SAFETY: as the caller's.
     unsafe {
         match S::DOT {
-            DotForm::Signed => {
-                let mut s = [isa.signed_start(meta.add(Meta::Sum as usize * M).cast()); M];
-                for m in 1..M {
-                    s[m] = isa.signed_start(meta.add(Meta::Sum as usize * M + m).cast());
-                }
-                for pair in 0..4 {
-                    let (a, b) = S::pair(isa, w, run, pair);
-                    for m in 0..M {
-                        s[m] = isa.pin_ints(isa.dot_signed(s[m], a, q.add(2 * pair * M + m)));
-                    }
-                    for m in 0..M {
-                        s[m] = isa.pin_ints(isa.dot_signed(s[m], b, q.add((2 * pair + 1) * M + m)));
-                    }
-                }
-                for m in 0..M {
-                    out[m] = isa.floats(s[m]);
-                }
-            }
+            DotForm::Signed => out = signed_dots::<I, S, M>(isa, w, run, q, meta),
             DotForm::Halves => {
                 let k = S::halves::<I>(w, run);
                 let (ka, kb) = (isa.half_scales(k), isa.half_scales(k.add(I::LANES)));
@@ -279,6 +262,41 @@ unsafe fn dots<I: Isa, S: Source, const M: usize>(
                     out[m] = isa.floats(isa.dot_ints(s[m]));
                 }
             }
+        }
+    }
+    out
+}
+
+/// As [`dots`], for signed weights.
+///
+/// # Safety
+/// As [`dots`].
+#[inline(always)]
+unsafe fn signed_dots<I: Isa, S: Source, const M: usize>(
+    isa: I,
+    w: *const u8,
+    run: usize,
+    q: *const i32,
+    meta: *const u32,
+) -> [I::Floats; M] {
+    let mut out = [isa.splat(0.0); M];
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut s = [isa.signed_start(meta.add(Meta::Sum as usize * M).cast()); M];
+        for m in 1..M {
+            s[m] = isa.signed_start(meta.add(Meta::Sum as usize * M + m).cast());
+        }
+        for pair in 0..4 {
+            let (a, b) = S::pair(isa, w, run, pair);
+            for m in 0..M {
+                s[m] = isa.pin_ints(isa.dot_signed(s[m], a, q.add(2 * pair * M + m)));
+            }
+            for m in 0..M {
+                s[m] = isa.pin_ints(isa.dot_signed(s[m], b, q.add((2 * pair + 1) * M + m)));
+            }
+        }
+        for m in 0..M {
+            out[m] = isa.floats(s[m]);
         }
     }
     out

@@ -333,8 +333,8 @@ impl<'a> Loader<'a> {
             None => self.optional(name, pairs)?,
         };
         let Some(factors) = factors else { return Ok(rope.clone()) };
-        if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor > 0.0)) {
-            return Err(ModelError::range(name, bad, "finite divisors above 0"));
+        if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor != 0.0)) {
+            return Err(ModelError::range(name, bad, "finite divisors other than 0"));
         }
         Ok(rope.clone().with_factors(factors))
     }

@@ -40,7 +40,11 @@ fn pin(s: __m256i) -> __m256i {
     let mut s = s;
     // SAFETY: no instructions.
     unsafe {
-        std::arch::asm!("/* {s} */", s = inout(ymm_reg) s, options(pure, nomem, nostack, preserves_flags));
+        std::arch::asm!(
+            "/* {s} */",
+            s = inout(ymm_reg) s,
+            options(pure, nomem, nostack, preserves_flags)
+        );
     }
     s
 }

@@ -114,7 +114,8 @@ impl Isa for Avx512 {
             _mm512_sll_epi32(_mm512_set1_epi32(*sums), _mm_cvtsi32_si128(shift));
         fn half_sums(p: *const i8) -> [i32; 2] = {
             let ones = _mm256_set1_epi8(1);
-            let sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), ones, _mm256_loadu_si256(p.cast()));
+            let bytes = _mm256_loadu_si256(p.cast());
+            let sums = _mm256_dpbusd_epi32(_mm256_setzero_si256(), ones, bytes);
             let sums = _mm256_add_epi32(sums, _mm256_shuffle_epi32::<0b01_00_11_10>(sums));
             let sums = _mm256_add_epi32(sums, _mm256_shuffle_epi32::<0b10_11_00_01>(sums));
             [-_mm256_extract_epi32::<0>(sums), -_mm256_extract_epi32::<4>(sums)]

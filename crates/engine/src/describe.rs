@@ -54,9 +54,17 @@ pub fn describe(
     })
 }
 
-/// A value on one line: control characters escaped, long ones cut with their length.
+/// A value on one line, without its type: control characters escaped, long texts cut with their
+/// length.
 fn shown(value: &Value) -> String {
-    let full = value.to_string();
+    let full = match value {
+        Value::Str(text) => String::from_utf8_lossy(text).into_owned(),
+        other => {
+            let full = other.to_string();
+            let kind = format!("{} ", other.kind().name());
+            full.strip_prefix(&kind).map(str::to_owned).unwrap_or(full)
+        }
+    };
     let escaped: String = full.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
     match full.chars().count() {
         n if n > SHOWN_CHARS => format!("{escaped}… ({n} characters)"),

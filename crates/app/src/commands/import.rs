@@ -5,7 +5,7 @@ use crate::context::App;
 use crate::progress::PullProgress;
 use clap::Args;
 use hearth_hub::source::FileSource;
-use hearth_hub::{Desk, Facts, ModelName, model_stem, readable};
+use hearth_hub::{Desk, Facts, ModelName, model_stem, open_path, readable};
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -30,15 +30,7 @@ impl Import {
             Some(name) => name.parse()?,
             None => ModelName::from_file_name(model_stem(&file_name))?,
         };
-        let facts = Facts {
-            name: name.clone(),
-            about: format!("imported from {file_name}"),
-            family: None,
-            parameters: None,
-            quant: None,
-            instruct: None,
-            licence: None,
-        };
+        let facts = self.facts(app, &name)?;
         let store = app.store()?;
         let observer = PullProgress::new(app.quiet, name.as_str());
         let ledger = app.ledger();
@@ -54,5 +46,42 @@ impl Import {
         let state = if installed.fresh { "is now" } else { "was already" };
         writeln!(std::io::stdout(), "{name} ({size}, in place) {state} in the store")?;
         Ok(())
+    }
+
+    /// What the file says about itself. A file that this engine cannot read may be for a later one:
+    /// it gets its name all the same, and the user is told.
+    fn facts(&self, app: &App, name: &ModelName) -> anyhow::Result<Facts> {
+        let card = match show::describe(app, open_path(&self.file)?, None) {
+            Ok(card) => Some(card),
+            Err(error) => {
+                app.note(format_args!("note: the engine cannot use this file: {error:#}"));
+                None
+            }
+        };
+        let file_name = self.file.file_name().unwrap_or_default().to_string_lossy();
+        let title = card.as_ref().and_then(|card| card.name.clone());
+        Ok(Facts {
+            name: name.clone(),
+            about: title.map_or_else(|| format!("imported from {file_name}"), short),
+            family: card.as_ref().map(|card| short(card.architecture.clone())),
+            parameters: card.as_ref().map(|card| count(card.parameters)),
+            quant: card.as_ref().and_then(|card| Some(short(card.tensor_types.first()?.0.clone()))),
+            instruct: card.as_ref().map(|card| card.chat_template.is_some()),
+            licence: card.and_then(|card| card.license).map(short),
+        })
+    }
+}
+
+/// A text of the file as the manifest keeps it: bounded, whatever the file says.
+fn short(text: String) -> String {
+    text.chars().take(200).collect()
+}
+
+/// A number of weights as people say it: `135M`, `1.2B`.
+fn count(weights: u64) -> String {
+    match weights {
+        0..1_000_000 => weights.to_string(),
+        1_000_000..1_000_000_000 => format!("{}M", (weights + 500_000) / 1_000_000),
+        _ => format!("{:.1}B", weights as f64 / 1e9),
     }
 }

@@ -215,6 +215,50 @@ fn stdin_can_be_the_prompt_or_a_part_of_it() {
 }
 
 #[test]
+fn show_and_import_say_what_the_file_says() {
+    let home = Home::new(Kind::Chat);
+    let card = home.json("show", &["--metadata"]);
+    assert_eq!((&card["architecture"], &card["file_name"]), (&"llama".into(), &"tiny".into()));
+    assert_eq!(card["vocab_size"], tiny::VOCAB);
+    assert_eq!(card["metadata"]["general.name"], "tiny");
+    assert_eq!(card["metadata"]["llama.context_length"], tiny::CONTEXT.to_string());
+    let template = home.ok("show", &["--template"]);
+    assert_eq!(card["chat_template"], template.trim_end_matches('\n'));
+    let digest = card["chat_template_sha256"].as_str().unwrap();
+    let text = home.ok("show", &[]);
+    assert!(text.contains(digest) && !text.contains(template.trim()), "{text}");
+
+    let imported = home.json("import", &["--name", "mine:chat"]);
+    assert_eq!((&imported["family"], &imported["instruct"]), (&"llama".into(), &true.into()));
+    assert_eq!(
+        imported["quant"],
+        card["tensor_types"].as_str().unwrap().split(',').next().unwrap()
+    );
+    let shown = home.bare(&["show", "mine:chat", "--json"]).output().unwrap();
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown["chat_template_sha256"], digest);
+
+    let base = Home::new(Kind::Base);
+    assert_eq!(base.json("show", &[])["chat_template"], Value::Null);
+    assert!(base.fails("show", &["--template"], 3).contains("no chat template"));
+}
+
+/// A model in use by one process is not removed by another.
+#[test]
+fn rm_refuses_while_a_model_runs() {
+    let home = Home::new(Kind::Base);
+    home.ok("import", &["--name", "mine"]);
+    let home = Home { model: "mine".into(), ..home };
+    let mut busy = busy(&home);
+    let rm = home.bare(&["rm", "mine"]).output().unwrap();
+    assert_eq!(rm.status.code(), Some(7), "{}", said(&rm));
+    busy.kill().unwrap();
+    busy.wait().unwrap();
+    let rm = home.bare(&["rm", "mine"]).output().unwrap();
+    assert!(rm.status.success(), "{}", said(&rm));
+}
+
+#[test]
 fn errors_have_their_codes() {
     let home = Home::new(Kind::Base);
     let error = home.fails("run", &["--raw", "far too long", "--ctx", "8"], 10);

@@ -3,7 +3,7 @@
 //! A model file and a prompt are foreign bytes; everything that reads them runs in a child that
 //! holds only two pipes and read-only model descriptors, and that the kernel refuses the rest.
 //!
-//! - parent side: [`Cell`] is one child, [`Engine`] keeps one alive; [`probe`] says what this
+//! - parent side: [`Cell`] is one child, [`Engine`] keeps one alive; [`probe()`] says what this
 //!   system can do;
 //! - child side: [`child::main`] reads the start frame, seals the process ([`seal`]), then serves;
 //! - between them: [`frame`] (bytes) and [`wire`] (messages).

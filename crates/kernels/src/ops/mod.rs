@@ -1,6 +1,6 @@
 //! Row and element operations between the matrix products.
 //!
-//! Each is written over [`Isa`] and cut into units by element ranges that depend on the lengths
+//! Each is written over `Isa` and cut into units by element ranges that depend on the lengths
 //! alone, so results have the same bits for any number of threads and any company of rows.
 
 mod elementwise;

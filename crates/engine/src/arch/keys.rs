@@ -9,7 +9,7 @@ use crate::rope::{Rope, RopeStyle};
 /// No real model is wider, deeper or longer; larger values are refused before any arithmetic.
 const LIMIT: usize = 1 << 24;
 const MAX_LAYERS: usize = 1024;
-const MAX_HEAD_DIM: usize = 1024;
+const MAX_HEAD_DIM: usize = 512;
 
 /// The metadata of one architecture: keys are given without the `NAME.` prefix.
 pub struct Keys<'a> {
@@ -117,7 +117,7 @@ impl<'a> Keys<'a> {
             "a divisor of head_count",
         )?;
         let even = head_dim % 2 == 0 && head_dim <= MAX_HEAD_DIM;
-        self.check("attention.key_length", head_dim, even, "even and at most 1024")?;
+        self.check("attention.key_length", head_dim, even, "even and at most 512")?;
         let v_dim = self.count_or("attention.value_length", head_dim)?;
         self.check("attention.value_length", v_dim, v_dim == head_dim, "equal to key_length")?;
         let rope = Rope::read(self, style, head_dim, n_ctx_train)?;

@@ -228,10 +228,13 @@ impl<'a> Loader<'a> {
             return Err(ModelError::Cancelled);
         }
         let (ty, bytes) = self.bytes(name, rows, cols)?;
-        let size = bytes.len();
-        let weight = Weight::new(ty, rows, cols, bytes, self.pool)
+        let weight = Weight::new(ty, rows, cols, bytes.clone(), self.pool)
             .map_err(|error| ModelError::Unsupported(format!("tensor `{name}`: {error}")))?;
-        self.count(size);
+        if weight.is_packed() {
+            // Else a model would lie in memory twice: packed, and as the pages of its file.
+            bytes.release();
+        }
+        self.count(bytes.len());
         Ok(weight)
     }
 

@@ -6,21 +6,34 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 /// Whatever holds the bytes: a map of a file, or a vector.
-pub type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
+pub trait Owner: Send + Sync {
+    /// All bytes: the same slice each time.
+    fn bytes(&self) -> &[u8];
+
+    /// Hears that the bytes in `range` will not be read soon. A map can give their memory back and
+    /// read them from the file again when it must.
+    fn release(&self, range: Range<usize>) {
+        let _ = range;
+    }
+}
+
+impl Owner for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
 
 /// A range of an owner's bytes. Cloning copies no data.
-///
-/// The owner must return the same slice each time it is asked; a map and a `Vec` do.
 #[derive(Clone)]
 pub struct Bytes {
-    owner: Owner,
+    owner: Arc<dyn Owner>,
     range: Range<usize>,
 }
 
 impl Bytes {
     /// All bytes of `owner`.
-    pub fn new(owner: Owner) -> Bytes {
-        let range = 0..(*owner).as_ref().len();
+    pub fn new(owner: Arc<dyn Owner>) -> Bytes {
+        let range = 0..owner.bytes().len();
         Bytes { owner, range }
     }
 
@@ -31,13 +44,18 @@ impl Bytes {
         let end = self.range.start + range.end;
         Some(Bytes { owner: Arc::clone(&self.owner), range: start..end })
     }
+
+    /// Tells the owner that these bytes were read for the last time, or nearly: they stay readable.
+    pub fn release(&self) {
+        self.owner.release(self.range.clone());
+    }
 }
 
 impl Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &(*self.owner).as_ref()[self.range.clone()]
+        &self.owner.bytes()[self.range.clone()]
     }
 }
 
@@ -91,8 +109,9 @@ mod tests {
 
     #[test]
     fn a_slice_keeps_its_owner_alive() {
-        let owner: Owner = Arc::new(vec![7u8; 8]);
+        let owner: Arc<dyn Owner> = Arc::new(vec![7u8; 8]);
         let part = Bytes::new(Arc::clone(&owner)).slice(4..8).unwrap();
+        part.release();
         let weak = Arc::downgrade(&owner);
         drop(owner);
         assert_eq!(&*part, &[7; 4]);

@@ -1,12 +1,13 @@
-//! Maps a model file read-only: the one unsafe line of this crate.
+//! Maps a model file read-only, and gives pages back: the unsafe lines of this crate.
 //!
 //! Leaves out all meaning; see `header.rs` for the first bytes.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::sync::Arc;
 
-use hearth_kernels::bytes::Bytes;
+use hearth_kernels::bytes::{Bytes, Owner};
 use memmap2::{Mmap, MmapOptions};
 
 use super::GgufError;
@@ -24,7 +25,33 @@ pub(super) fn map(file: &File) -> Result<Bytes, GgufError> {
     if after != before {
         return Err(GgufError::LengthChanged { before, after });
     }
-    Ok(Bytes::new(Arc::new(map)))
+    Ok(Bytes::new(Arc::new(FileMap(map))))
+}
+
+/// A file's pages.
+struct FileMap(Mmap);
+
+impl Owner for FileMap {
+    fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Drops whole pages of `range` from this process; the system may keep them cached.
+    #[cfg(target_os = "linux")]
+    #[expect(unsafe_code, reason = "pages of a map cannot be given back otherwise")]
+    fn release(&self, range: Range<usize>) {
+        // As long as the largest page that a file is mapped by here; a shorter one divides it.
+        const PAGE: usize = 64 << 10;
+        let (start, end) = (range.start.next_multiple_of(PAGE), range.end / PAGE * PAGE);
+        if start < end {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: these are pages of a file that this process never writes: the next read
+            // brings the same bytes from the file.
+            let given = unsafe { self.0.unchecked_advise_range(advice, start, end - start) };
+            // Only advice: what stays mapped costs memory and nothing else.
+            drop(given);
+        }
+    }
 }
 
 /// Bytes in the file; an error for what is none (a pipe cannot seek, a directory cannot be read).
@@ -75,5 +102,17 @@ mod tests {
         let bytes = map(&file).unwrap();
         drop(file);
         assert_eq!(&*bytes, b"hearth");
+    }
+
+    #[test]
+    fn pages_given_back_read_the_same_again() {
+        let mut file = tempfile::tempfile().unwrap();
+        let content: Vec<u8> = (0..300_000u32).map(|i| (i % 251) as u8).collect();
+        file.write_all(&content).unwrap();
+        let bytes = map(&file).unwrap();
+        bytes.slice(70_000..290_000).unwrap().release();
+        bytes.slice(10..20).unwrap().release();
+        bytes.release();
+        assert!(*bytes == *content);
     }
 }

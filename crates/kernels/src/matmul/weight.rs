@@ -181,6 +181,11 @@ impl Weight {
         self.ty
     }
 
+    /// Whether it is a copy, laid out for this machine, that no longer needs the file's bytes.
+    pub fn is_packed(&self) -> bool {
+        !matches!(self.form, Form::Rows(_))
+    }
+
     /// Bytes read to multiply it once.
     pub fn bytes(&self) -> usize {
         match &self.form {

@@ -77,8 +77,7 @@ fn shares(
     let prefill_gops = 2.0 * block_weights as f64 * prefill_tok_s / 1e9;
     Some(Probe {
         int8_gops: peaks.int8_gops,
-        // No kernel of this version uses bfloat16 products, so their peak is not measured.
-        bf16_gflops: None,
+        bf16_gflops: peaks.bf16_gflops,
         f32_gflops: peaks.f32_gflops,
         read_gb_s: peaks.read_gb_s,
         prefill_share: prefill_gops / peaks.int8_gops,

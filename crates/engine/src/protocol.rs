@@ -474,8 +474,8 @@ pub struct BenchReport {
 pub struct Probe {
     /// Integer peak, operations (2 per multiply-add) per second, in billions.
     pub int8_gops: f64,
-    /// bfloat16 peak, if the machine has such instructions.
-    pub bf16_gflops: Option<f64>,
+    /// Peak of bfloat16 weights, widened in registers, in billions.
+    pub bf16_gflops: f64,
     /// 32-bit float peak.
     pub f32_gflops: f64,
     /// Read bandwidth in GB/s (10^9).

@@ -140,9 +140,8 @@ fn probe_json(probe: &Probe) -> Value {
 }
 
 fn write_probe(out: &mut impl Write, probe: &Probe) -> std::io::Result<()> {
-    let bf16 = probe.bf16_gflops.map_or("none".to_owned(), |peak| format!("{peak:.0}"));
     writeln!(out, "int8 peak {:>10.0} Gop/s", probe.int8_gops)?;
-    writeln!(out, "bf16 peak {bf16:>10} Gflop/s")?;
+    writeln!(out, "bf16 peak {:>10.0} Gflop/s", probe.bf16_gflops)?;
     writeln!(out, "f32 peak  {:>10.0} Gflop/s", probe.f32_gflops)?;
     writeln!(out, "read peak {:>10.1} GB/s", probe.read_gb_s)?;
     writeln!(out, "prefill reaches {:.0} % of the int8 peak", 100.0 * probe.prefill_share)?;

@@ -23,7 +23,7 @@ impl App {
     pub(crate) fn new(global: Global) -> anyhow::Result<Self> {
         let env = Env::read();
         let settings = Settings::load(&global, &env)?;
-        let terminal = Terminal::new(settings.color, env.plain);
+        let terminal = Terminal::new(settings.color, &env);
         Ok(Self { settings, terminal, quiet: global.quiet, catalogue: Catalogue::builtin() })
     }
 

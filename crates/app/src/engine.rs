@@ -187,7 +187,7 @@ struct LongWork {
 
 impl LongWork {
     fn new(app: &App, patience: Duration) -> Self {
-        Self { since: Instant::now(), patience, meter: Meter::new(app.quiet) }
+        Self { since: Instant::now(), patience, meter: Meter::new(app) }
     }
 
     fn show(&mut self, stage: Stage, done: u64, total: u64) {

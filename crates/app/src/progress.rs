@@ -1,11 +1,11 @@
-//! Progress for a person: one bar on stderr, drawn only if stderr is a terminal.
+//! Progress for a person: one bar on stderr, drawn only if stderr is a terminal that can draw.
 //!
 //! [`Meter`] draws any counted work; [`PullProgress`] shows what the hub reports with it.
 
+use crate::context::App;
 use hearth_hub::progress::{Observer, Progress, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::cell::RefCell;
-use std::io::IsTerminal;
 use std::ops::ControlFlow;
 
 /// What the numbers of a meter count.
@@ -28,9 +28,9 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
-    /// A meter that draws on a terminal and is silent anywhere else or when `quiet`.
-    pub(crate) fn new(quiet: bool) -> Self {
-        Self { visible: !quiet && std::io::stderr().is_terminal(), current: None }
+    /// A meter that draws where the terminal can show it, unless the user asked for quiet.
+    pub(crate) fn new(app: &App) -> Self {
+        Self { visible: !app.quiet && app.terminal.bars, current: None }
     }
 
     /// Shows `done` of `total`; another label starts another bar.
@@ -91,8 +91,8 @@ pub(crate) struct PullProgress {
 
 impl PullProgress {
     /// For work on the model called `name`.
-    pub(crate) fn new(quiet: bool, name: &str) -> Self {
-        Self { quiet, name: name.to_owned(), meter: RefCell::new(Meter::new(quiet)) }
+    pub(crate) fn new(app: &App, name: &str) -> Self {
+        Self { quiet: app.quiet, name: name.to_owned(), meter: RefCell::new(Meter::new(app)) }
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Answers go to stdout without any decoration; notes, progress and errors go to stderr.
 
+use crate::config::Env;
 use clap::ValueEnum;
 use std::io::IsTerminal;
 
@@ -41,17 +42,20 @@ impl std::str::FromStr for ColorWhen {
 pub(crate) struct Terminal {
     /// May stderr carry colour?
     pub(crate) color: bool,
+    /// May stderr carry progress, which is drawn over itself?
+    pub(crate) bars: bool,
 }
 
 impl Terminal {
-    /// Decides about colour. `plain` is true where the environment asks for no decoration.
-    pub(crate) fn new(when: ColorWhen, plain: bool) -> Self {
+    /// Decides by the user's wish, by the environment and by what stderr is.
+    pub(crate) fn new(when: ColorWhen, env: &Env) -> Self {
+        let bars = std::io::stderr().is_terminal() && !env.dumb;
         let color = match when {
             ColorWhen::Always => true,
             ColorWhen::Never => false,
-            ColorWhen::Auto => !plain && std::io::stderr().is_terminal(),
+            ColorWhen::Auto => bars && !env.no_color,
         };
-        Self { color }
+        Self { color, bars }
     }
 
     /// The word before an error.

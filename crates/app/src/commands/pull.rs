@@ -62,7 +62,7 @@ pub(crate) fn bring(
         entry.licence_url,
         source.label(),
     ));
-    let observer = PullProgress::new(app.quiet, entry.name.as_str());
+    let observer = PullProgress::new(app, entry.name.as_str());
     let ledger = app.ledger();
     let desk = Desk { observer: &observer, ledger: &ledger, command };
     Ok(store.install(&facts(entry), &source, desk)?)

@@ -18,8 +18,10 @@ pub(crate) struct Env {
     /// `XDG_CONFIG_HOME`, `XDG_DATA_HOME`, `XDG_STATE_HOME`; relative values are ignored, as the
     /// XDG specification asks.
     pub(crate) xdg: Xdg,
-    /// Output without decoration: NO_COLOR is set and not empty, or TERM is `dumb`.
-    pub(crate) plain: bool,
+    /// NO_COLOR is set and not empty.
+    pub(crate) no_color: bool,
+    /// TERM is `dumb`: a terminal that takes characters and no control sequences.
+    pub(crate) dumb: bool,
 }
 
 /// Base folders of the XDG specification.
@@ -51,7 +53,8 @@ impl Env {
                 data: folder("XDG_DATA_HOME"),
                 state: folder("XDG_STATE_HOME"),
             },
-            plain: set("NO_COLOR") || std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
+            no_color: set("NO_COLOR"),
+            dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! tiny model.
 #![cfg(target_os = "linux")]
 
+mod repl;
 mod tiny;
 
 use std::io::{Read, Write};
@@ -81,8 +82,9 @@ fn piped(mut command: Command, input: &[u8]) -> String {
         .unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    String::from_utf8(output.stdout).unwrap()
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}: {}{shown:?}", output.status, said(&output));
+    shown.into_owned()
 }
 
 /// What the seal reaches on this machine.

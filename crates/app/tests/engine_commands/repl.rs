@@ -1,0 +1,90 @@
+//! A conversation on a pseudo-terminal, which python3 holds.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::tiny::Kind;
+use super::{Home, piped, str_of};
+
+/// What a terminal showed while these texts were awaited and typed in turn.
+fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
+    let mut line = Command::new("python3");
+    line.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine_commands/repl.py"))
+        .arg(env!("CARGO_BIN_EXE_hearth"))
+        .args(["run", str_of(&home.model)])
+        .args(args)
+        .env("HOME", home.folder.path())
+        .env("TERM", "xterm");
+    for name in ["XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "NO_COLOR"] {
+        line.env_remove(name);
+    }
+    let script: Vec<String> =
+        steps.iter().map(|step| Value::from(vec![step.0, step.1]).to_string()).collect();
+    piped(line, (script.join("\n") + "\n").as_bytes())
+}
+
+const PROMPT: &str = ">>> ";
+const UP: &str = "\x1b[A";
+const CTRL_C: &str = "\x03";
+const CTRL_D: &str = "\x04";
+
+#[test]
+fn a_person_holds_a_conversation() {
+    let home = Home::new(Kind::Chat);
+    let limits = ["--max-tokens", "8"];
+    let shown = conversation(
+        &home,
+        &limits,
+        &[
+            (PROMPT, "/help\r"),
+            ("/compact ", ""),
+            (PROMPT, "/compact\r"),
+            ("nothing to shorten", ""),
+            (PROMPT, "\"\"\"one\r"),
+            ("... ", "two\"\"\"\r"),
+            (PROMPT, "/compact\r"),
+            ("stands for the conversation", ""),
+            (PROMPT, "/clear\r"),
+            (PROMPT, "/compact\r"),
+            ("nothing to shorten", ""),
+            (PROMPT, "/nonsense\r"),
+            ("/nonsense?", ""),
+            (PROMPT, "/bye\r"),
+        ],
+    );
+    assert!(!shown.contains("error:"), "{shown}");
+    let steps = [
+        (PROMPT, &*format!("{UP}{UP}")),
+        ("/nonsense", CTRL_C),
+        ("(Ctrl-D or /bye leaves)", ""),
+        (PROMPT, CTRL_D),
+    ];
+    let again = conversation(&home, &limits, &steps);
+    assert!(!again.contains("error:"), "{again}");
+}
+
+#[test]
+fn ctrl_c_ends_the_answer_and_not_the_conversation() {
+    let home = Home::new(Kind::Chat);
+    let endless =
+        ["--ctx", "65536", "--max-tokens", "60000", "--no-loop-detector", "--logit-bias", "101+99"];
+    let steps =
+        [(PROMPT, "go\r"), ("\n", ""), ("eeee", CTRL_C), ("(stopped)", ""), (PROMPT, CTRL_D)];
+    conversation(&home, &endless, &steps);
+}
+
+#[test]
+fn a_context_that_fills_gets_a_word() {
+    let home = Home::new(Kind::Chat);
+    let small = ["--ctx", "64", "--max-tokens", "26", "--logit-bias", "101+99"];
+    let steps = [
+        (PROMPT, "hello there\r"),
+        ("of 64 tokens", ""),
+        (PROMPT, "and again\r"),
+        ("error:", ""),
+        (PROMPT, CTRL_D),
+    ];
+    let shown = conversation(&home, &small, &steps);
+    assert!(shown.contains("/compact shortens"), "{shown}");
+}

@@ -3,13 +3,9 @@
 //! other.
 
 use super::Bench;
-use super::logits::{ours, prompt, theirs};
+use super::logits::{ours, prompt, reference, theirs};
 use crate::record::Row;
 use anyhow::{Result, ensure};
-use hearth_engine::arch::Config;
-use hearth_engine::gguf::Gguf;
-use std::fs::File;
-use std::path::Path;
 
 /// Tokens compared; the reference is slow.
 const TOKENS: usize = 128;
@@ -37,12 +33,6 @@ pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
         });
     }
     Ok(rows)
-}
-
-/// Logits of the plain forward pass, computed in this process and without a seal.
-fn reference(model: &Path, tokens: &[u32]) -> Result<Vec<f32>> {
-    let gguf = Gguf::open(vec![File::open(model)?])?;
-    Ok(hearth_engine::reference::logits(&gguf, &Config::read(gguf.meta())?, tokens)?)
 }
 
 /// Mean over the rows of KL(softmax(p) || softmax(q)), in nats.

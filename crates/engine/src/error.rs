@@ -31,6 +31,17 @@ pub enum ModelError {
         /// What is possible.
         expected: String,
     },
+    /// A context that the model cannot have.
+    #[error(
+        "a context of {asked} tokens was asked for, expected 1 to {trained}, \
+         the length that the model was trained for"
+    )]
+    Context {
+        /// What the caller asked for.
+        asked: usize,
+        /// What the model was trained for.
+        trained: usize,
+    },
     /// Something this version does not do.
     #[error("{0}")]
     Unsupported(String),
@@ -53,6 +64,10 @@ impl ModelError {
 
 impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
-        Failure { kind: FailureKind::Model, message: error.to_string() }
+        let kind = match error {
+            ModelError::Context { .. } => FailureKind::TooLong,
+            _ => FailureKind::Model,
+        };
+        Failure { kind, message: error.to_string() }
     }
 }

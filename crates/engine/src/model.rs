@@ -43,9 +43,8 @@ impl Model {
         let ctx = match ctx {
             None => config.n_ctx_train.min(DEFAULT_CTX),
             Some(ctx) if (1..=config.n_ctx_train).contains(&ctx) => ctx,
-            Some(ctx) => {
-                let expected = format!("1 to {}, the model's trained length", config.n_ctx_train);
-                return Err(ModelError::range("context limit", ctx, expected));
+            Some(asked) => {
+                return Err(ModelError::Context { asked, trained: config.n_ctx_train });
             }
         };
         let weights = Weights::load(gguf, &config, ctx, &pool, cancel, progress)?;

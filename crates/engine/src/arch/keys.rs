@@ -29,8 +29,12 @@ impl<'a> Keys<'a> {
 
     /// A count that must be there and in `1..=LIMIT`.
     pub fn count(&self, name: &str) -> Result<usize, ModelError> {
+        let key = self.key(name);
         self.count_or(name, 0).and_then(|value| match value {
-            0 => Err(ModelError::missing(&self.key(name))),
+            0 if self.meta.get(&key).is_some() => {
+                Err(ModelError::range(&key, 0, format!("1 to {LIMIT}")))
+            }
+            0 => Err(ModelError::missing(&key)),
             value => Ok(value),
         })
     }
@@ -50,6 +54,16 @@ impl<'a> Keys<'a> {
             Ok(0) => Ok(default),
             Ok(value) if value <= LIMIT => Ok(value),
             _ => Err(ModelError::range(&key, value, format!("1 to {LIMIT}"))),
+        }
+    }
+
+    /// A number that must be there, finite and not negative.
+    fn number(&self, name: &str) -> Result<f32, ModelError> {
+        let key = self.key(name);
+        match self.meta.f32(&key)? {
+            None => Err(ModelError::missing(&key)),
+            Some(value) if value.is_finite() && value >= 0.0 => Ok(value),
+            Some(value) => Err(ModelError::range(&key, value, "a finite number from 0")),
         }
     }
 
@@ -129,7 +143,7 @@ impl<'a> Keys<'a> {
             n_head_kv,
             head_dim,
             n_ctx_train,
-            norm_eps: self.number_or("attention.layer_norm_rms_epsilon", 1e-5)?,
+            norm_eps: self.number("attention.layer_norm_rms_epsilon")?,
             activation: Activation::Silu,
             embed_scale: 1.0,
             attn_scale: (head_dim as f32).sqrt().recip(),

@@ -87,7 +87,8 @@ impl Config {
         let arch = ARCHS.iter().find(|arch| arch.gguf == name).ok_or_else(|| {
             let known: Vec<_> = ARCHS.iter().map(|arch| arch.gguf).collect();
             ModelError::Unsupported(format!(
-                "architecture `{name}` is not supported; this version runs: {}",
+                "architecture {:?} is not supported; this version runs: {}",
+                name.chars().take(64).collect::<String>(),
                 known.join(", ")
             ))
         })?;

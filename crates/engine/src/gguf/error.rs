@@ -34,9 +34,12 @@ pub enum GgufError {
     BigEndian { found: u32 },
     #[error("GGUF version 1, expected 2 or 3: convert the model again with current tools")]
     Version1,
-    #[error("GGUF version {found}, expected 2 or 3")]
+    #[error("GGUF version {found}, expected 2 or 3: the file is damaged or of a newer kind")]
     Version { found: u32 },
-    #[error("the file ends inside {what} at byte {at}: {need} bytes needed, {have} left")]
+    #[error(
+        "the file ends inside {what} at byte {at}: {need} bytes needed, {have} left; \
+             it is damaged or was not downloaded whole"
+    )]
     Truncated { what: &'static str, at: u64, need: u64, have: u64 },
     #[error("the file says {found} {what} at byte {at}, but the rest of it has room for {most}")]
     Count { what: &'static str, found: u64, most: u64, at: u64 },
@@ -85,7 +88,7 @@ pub enum GgufError {
     Misaligned { tensor: String, offset: u64, alignment: u32 },
     #[error(
         "the tensor {tensor:?} needs {len} bytes at offset {offset}, \
-             but the file has {have} bytes of tensor data"
+             but the file has {have} bytes of tensor data: it was not downloaded whole"
     )]
     OutsideFile { tensor: String, offset: u64, len: u64, have: u64 },
     #[error("the tensors {first:?} and {second:?} overlap")]

@@ -202,7 +202,8 @@ impl Partition {
         let special =
             |&id: &u32| matches!(vocab.kind(id), Kind::Control | Kind::UserDefined | Kind::Unknown);
         let index = PrefixIndex::new(vocab, vocab.ids().filter(special));
-        let name = meta.str("general.name")?.unwrap_or_default().to_lowercase();
+        // Only a hint: a name that is not text names none of these models.
+        let name = meta.str("general.name").ok().flatten().unwrap_or_default().to_lowercase();
         let architecture = meta.str("general.architecture")?.unwrap_or_default();
         let pre = meta.str("tokenizer.ggml.pre")?.unwrap_or_default();
         let jina = ["jina-v2-de", "jina-v2-es", "jina-v2-code"].contains(&pre);

@@ -1,0 +1,76 @@
+//! What a file must say about its architecture, and what is said when it does not.
+
+mod tiny;
+
+use std::sync::atomic::AtomicBool;
+
+use hearth_engine::arch::Config;
+use hearth_engine::gguf::write::Writer;
+use hearth_engine::gguf::{Gguf, Value};
+use hearth_engine::model::Model;
+use hearth_engine::protocol::{Failure, FailureKind};
+use hearth_kernels::pool::Pool;
+use hearth_kernels::quant::TensorType;
+
+const EPSILON: &str = "llama.attention.layer_norm_rms_epsilon";
+
+/// A complete configuration but for one key, which is left out or has another value.
+fn read(changed: &str, value: Option<Value>) -> Result<Config, String> {
+    let mut writer = Writer::new();
+    let mut set = |key: &str, usual: Value| {
+        let value = if key == changed { value.clone() } else { Some(usual) };
+        if let Some(value) = value {
+            writer.set(key, value);
+        }
+    };
+    set("general.architecture", Value::from("llama"));
+    for (key, count) in [
+        ("block_count", 2),
+        ("context_length", 512),
+        ("embedding_length", 64),
+        ("feed_forward_length", 128),
+        ("attention.head_count", 2),
+    ] {
+        set(&format!("llama.{key}"), Value::U32(count));
+    }
+    set(EPSILON, Value::F32(1e-5));
+    let gguf = Gguf::from_vec(writer.to_vec(&[]).expect("no tensors")).expect("our own file");
+    Config::read(gguf.meta()).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_an_architecture_needs_is_never_guessed() {
+    assert!(read("nothing", None).is_ok());
+    for key in [EPSILON, "llama.block_count", "llama.attention.head_count", "general.architecture"]
+    {
+        let error = read(key, None).expect_err(key);
+        assert!(error.contains(key) && error.contains("lacks"), "{error}");
+    }
+    let zero = read("llama.attention.head_count", Some(Value::U32(0))).expect_err("no heads");
+    assert!(zero.contains("head_count` is 0, expected 1 to"), "{zero}");
+    for bad in [-1.0, f32::NAN, f32::INFINITY] {
+        let error = read(EPSILON, Some(Value::F32(bad))).expect_err("a bad epsilon");
+        assert!(error.contains("epsilon") && error.contains("finite"), "{error}");
+    }
+}
+
+#[test]
+fn a_foreign_architecture_is_named_without_its_control_characters() {
+    let name = format!("x\u{1b}]0;pwn\u{7}{}", "y".repeat(100_000));
+    let error = read("general.architecture", Some(Value::from(name.as_str()))).expect_err("alien");
+    assert!(error.contains("llama") && error.len() < 400, "{}", error.len());
+    assert!(!error.contains('\u{1b}') && !error.contains('\u{7}'), "{error}");
+}
+
+#[test]
+fn a_context_beyond_the_trained_one_is_the_callers_error() {
+    let gguf = Gguf::from_vec(tiny::model(tiny::Shape::Llama, TensorType::F32, 1)).expect("ours");
+    let never = AtomicBool::new(false);
+    for asked in [0, 513] {
+        let loaded = Model::load(&gguf, Some(asked), Pool::new(1), &never, &mut |_, _| ());
+        let failure = Failure::from(loaded.err().expect("an impossible context"));
+        assert!(matches!(failure.kind, FailureKind::TooLong), "{failure:?}");
+        assert!(failure.message.contains(&format!("{asked} tokens")), "{failure:?}");
+        assert!(failure.message.contains("1 to 512"), "{failure:?}");
+    }
+}

@@ -90,7 +90,10 @@ pub enum GrammarError {
 impl GrammarError {
     /// The compiler's message, cut to what people read.
     fn invalid(error: impl std::fmt::Display) -> Self {
-        GrammarError::Invalid { message: brief(&error.to_string()) }
+        // The compiler suggests an option of its own that does not exist here.
+        let message = brief(&error.to_string());
+        let message = message.split(". Enable '").next().unwrap_or(&message).to_owned();
+        GrammarError::Invalid { message }
     }
 }
 

@@ -117,6 +117,12 @@ fn check(schema: &Json, place: &str) -> Result<(), GrammarError> {
                     place: at(place),
                 });
             }
+            "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum" if too_large(value) => {
+                return Err(GrammarError::Keyword {
+                    keyword: format!("{keyword}: {value}"),
+                    place: at(place),
+                });
+            }
             known if ENFORCED.contains(&known) || DESCRIPTIVE.contains(&known) => {}
             // The compiler reads its own options from here.
             "x-guidance" => {
@@ -127,6 +133,12 @@ fn check(schema: &Json, place: &str) -> Result<(), GrammarError> {
         }
     }
     Ok(())
+}
+
+/// Whether a bound is beyond the whole numbers that a float tells apart; the compiler would clamp
+/// it in silence.
+fn too_large(bound: &Json) -> bool {
+    bound.as_f64().is_some_and(|bound| bound.abs() > (1u64 << 53) as f64)
 }
 
 /// A place in the schema for people.

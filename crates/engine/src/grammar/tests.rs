@@ -256,6 +256,7 @@ fn keywords_that_cannot_be_honoured_are_named() {
     assert!(named(r#"{"oneOf":[{"type":"string"},{"minLength":2}]}"#).contains("oneOf"));
     assert!(named(r#"{"type":"string","pattern":"(?=a)b"}"#).contains("cannot be used"));
     assert!(named(r#"{"$ref":"https://example.org/a.json"}"#).contains("cannot be used"));
+    assert!(named(r#"{"type":"integer","minimum":1e30}"#).contains("minimum: 1e+30"));
     assert!(named(r#"{"type":"integer","minimum":3,"maximum":2}"#).contains("cannot be used"));
     assert!(matches!(
         Matcher::new(&Constraint::JsonSchema("{".into()), &env),

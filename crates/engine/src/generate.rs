@@ -247,12 +247,11 @@ impl Writer {
         looping.then_some(Finish::Loop)
     }
 
-    /// Sends what was held back.
+    /// Sends what was held back, but for half a character: an answer that was cut inside one ends
+    /// before it.
     fn finish(self, out: &mut dyn FnMut(Event)) {
-        let Self { id, decoder, mut stop, pending, .. } = self;
-        let tail = decoder.map_or_else(String::new, Decoder::finish);
-        let mut text = stop.push(&tail).text;
-        text.push_str(&stop.finish());
+        let Self { id, stop, pending, .. } = self;
+        let text = stop.finish();
         if !text.is_empty() || !pending.is_empty() {
             out(Event::Text { id, text, logprobs: pending });
         }

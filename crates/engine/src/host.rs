@@ -224,7 +224,10 @@ impl Host for Engine {
             Job::Tokenize { text, add_special, parse_special } => {
                 let tokens = self.tokenizer()?.encode(&text, add_special, parse_special);
                 let count = tokens.len();
-                out(Event::Tokens { id, tokens });
+                // Far below what a frame holds, whatever the ids.
+                for tokens in tokens.chunks(1 << 20) {
+                    out(Event::Tokens { id, tokens: tokens.to_vec() });
+                }
                 done(count)
             }
             Job::Detokenize { tokens } => {

@@ -273,6 +273,14 @@ fn errors_have_their_codes() {
 }
 
 #[test]
+fn an_answer_cut_inside_a_character_ends_before_it() {
+    let home = Home::new(Kind::Base);
+    // The model is made to write the first byte of a character of two.
+    let half = ["--raw", "a", "--max-tokens", "1", "--logit-bias", "195+99"];
+    assert_eq!(home.ok("run", &half), "");
+}
+
+#[test]
 fn perplexity_and_bench_report_their_fields() {
     let home = Home::new(Kind::Base);
     let text = home.file("text", "All work and no play. ".repeat(20).as_bytes());

@@ -1,10 +1,12 @@
 //! Exit codes: the one list, how an error gets its code, and how an error is shown.
 
+use crate::answer::harmless;
 use crate::engine;
 use crate::terminal::Terminal;
 use hearth_cell::CellError;
 use hearth_hub::HubError;
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Every exit code of `hearth`. Scripts rely on the numbers: add at the end, never renumber.
@@ -118,12 +120,36 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS }
 }
 
+/// Longest text of one note or error, in characters: longer ones come from a file, not from us.
+const LONGEST: usize = 2000;
+
+/// Writes a line to stderr. The text may quote a model's file: it cannot steer the terminal. A
+/// stderr that takes nothing changes neither what the program does nor its exit code.
+pub(crate) fn say(text: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{}", shown(&text.to_string()));
+}
+
+/// Writes an error with its causes to stderr, as [`say`] does.
+pub(crate) fn say_error(error: &anyhow::Error, terminal: Terminal) {
+    let text = shown(&format!("{error:#}"));
+    let _ = writeln!(std::io::stderr(), "{} {text}", terminal.error_word());
+}
+
+/// A text as the terminal gets it: harmless, and not longer than a person reads.
+fn shown(text: &str) -> String {
+    let text = harmless(text);
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
 /// Prints an error with its causes on stderr and gives its exit code.
 pub(crate) fn report(error: &anyhow::Error, terminal: Terminal) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::from(Code::Failed as u8);
     }
-    eprintln!("{} {error:#}", terminal.error_word());
+    say_error(error, terminal);
     ExitCode::from(code_of(error) as u8)
 }
 
@@ -146,6 +172,14 @@ mod tests {
         let error = Err::<(), _>(Failure::new(Code::Busy, "in use")).context("rm").unwrap_err();
         assert_eq!(code_of(&error), Code::Busy);
         assert_eq!(code_of(&anyhow::anyhow!("other")), Code::Failed);
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shown("a\n\x1b[2J"), "a\n\u{fffd}[2J");
+        let most = "é".repeat(LONGEST);
+        assert_eq!(shown(&most), most);
+        assert_eq!(shown(&format!("{most}é")), format!("{most}…"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A conversation on a terminal: lines in, answers out, and the commands that start with `/`.
 
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use rustyline::error::ReadlineError;
 use crate::answer::{Show, generate};
 use crate::context::App;
 use crate::engine::Running;
+use crate::exit::say_error;
 use crate::generation::Recipe;
 use crate::interrupt::Interrupt;
 
@@ -131,7 +133,7 @@ impl Repl<'_> {
             match Line::of(&line) {
                 Line::Empty => {}
                 Line::Bye => break,
-                Line::Help => println!("{HELP}"),
+                Line::Help => writeln!(std::io::stdout(), "{HELP}")?,
                 Line::Clear => conversation.messages.clear(),
                 Line::Compact => self.compact(&mut conversation)?,
                 Line::Unknown(word) => self.app.note(format_args!("{word}? {HELP}")),
@@ -198,7 +200,7 @@ impl Repl<'_> {
         if error.is::<std::io::Error>() {
             return Err(error);
         }
-        eprintln!("{} {error:#}", self.app.terminal.error_word());
+        say_error(&error, self.app.terminal);
         Ok(())
     }
 

@@ -200,6 +200,13 @@ fn chat_needs_a_template() {
 }
 
 #[test]
+fn an_error_of_the_model_does_not_steer_the_terminal() {
+    let error = Home::new(Kind::Hostile).fails("run", &["hello"], 9);
+    assert!(error.contains("]0;owned") && error.ends_with("…\n"), "{error}");
+    assert!(!error.trim_end().contains(char::is_control), "{error:?}");
+}
+
+#[test]
 fn stdin_can_be_the_prompt_or_a_part_of_it() {
     let home = Home::new(Kind::Base);
     let tokens = |args: &[&str], input: &[u8]| {

@@ -150,6 +150,21 @@ fn logits_are_rows_and_the_same_for_any_number_of_threads() {
 }
 
 #[test]
+fn logits_replace_a_file_only_when_they_are_complete() {
+    let home = Home::new(Kind::Base);
+    let folder = home.folder.path().join("out");
+    std::fs::create_dir(&folder).unwrap();
+    let out = folder.join("logits.f32");
+    std::fs::write(&out, "precious").unwrap();
+    home.fails("logits", &["--tokens", "1,999", "--out", str_of(&out)], 9);
+    assert_eq!(std::fs::read(&out).unwrap(), b"precious");
+    home.ok("logits", &["--tokens", "1", "--out", str_of(&out)]);
+    assert_eq!(std::fs::read(&out).unwrap().len(), tiny::VOCAB * 4);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    home.ok("logits", &["--tokens", "1", "--out", "/dev/null"]);
+}
+
+#[test]
 fn a_run_is_deterministic_and_bounded() {
     let home = Home::new(Kind::Base);
     let args = ["--raw", "Once upon", "--max-tokens", "20"];

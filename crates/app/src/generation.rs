@@ -1,10 +1,12 @@
 //! The options of a generation: every sampler under llama.cpp's name, limits and constraints.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use hearth_engine::protocol::{Constraint, Generate, Overflow, Prompt, Sampling};
 
+use crate::config::read_text;
 use crate::exit::{Code, Failure};
 
 /// Largest schema or grammar file that is read, in bytes.
@@ -220,14 +222,9 @@ impl Recipe {
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {
-    let unusable = |why: String| {
-        Failure::new(Code::Usage, format!("cannot use the file {}: {why}", path.display()))
-    };
-    let length = std::fs::metadata(path).map_err(|e| unusable(e.to_string()))?.len();
-    if length > CONSTRAINT_CAP {
-        return Err(unusable(format!("it has {length} bytes; expected at most {CONSTRAINT_CAP}")));
-    }
-    std::fs::read_to_string(path).map_err(|e| unusable(e.to_string()))
+    File::open(path).and_then(|file| read_text(file, CONSTRAINT_CAP)).map_err(|error| {
+        Failure::new(Code::Usage, format!("cannot use the file {}: {error}", path.display()))
+    })
 }
 
 #[cfg(test)]
@@ -320,6 +317,6 @@ mod tests {
         file.as_file().set_len(CONSTRAINT_CAP + 1).unwrap();
         let line = parse(&["--lark", path]).unwrap();
         let error = Recipe::new(&line.sampling, line.output).err().unwrap().to_string();
-        assert!(error.contains("1048577 bytes"), "{error}");
+        assert!(error.contains("more than 1048576 bytes"), "{error}");
     }
 }

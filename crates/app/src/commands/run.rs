@@ -1,12 +1,13 @@
 //! `hearth run MODEL [PROMPT]`: one answer, or a conversation on a terminal.
 
-use std::io::{IsTerminal, Read};
+use std::io::{ErrorKind, IsTerminal, Read};
 
 use clap::Args;
 use hearth_engine::protocol::{Finish, Message, Prompt};
 
 use super::show::print_json;
 use crate::answer::{Show, generate};
+use crate::config::read_capped;
 use crate::context::App;
 use crate::engine::{EngineArgs, Need};
 use crate::exit::{Code, Failure};
@@ -14,8 +15,8 @@ use crate::generation::{OutputArgs, Recipe, SamplingArgs};
 use crate::interrupt::Interrupt;
 use crate::repl::{Conversation, Repl};
 
-/// Largest prompt that is read from stdin, in bytes; what a frame to the engine holds.
-const STDIN_CAP: u64 = 16 << 20;
+/// Largest text that is read for the engine, in bytes; what a frame to it holds.
+const INPUT_CAP: u64 = 16 << 20;
 
 /// Ask a model, or talk with it
 ///
@@ -111,12 +112,7 @@ impl Run {
 
     /// All of stdin; without the last line end, which `echo` adds, unless the prompt is raw.
     fn stdin(&self) -> anyhow::Result<String> {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().take(STDIN_CAP + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > STDIN_CAP {
-            let text = format!("more than {STDIN_CAP} bytes on stdin; shorten the prompt");
-            return Err(Failure::new(Code::TooLong, text));
-        }
+        let bytes = read_input(std::io::stdin().lock(), "stdin")?;
         let mut text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             Failure::new(Code::Usage, format!("stdin is not UTF-8 text (at byte {at})"))
@@ -126,6 +122,17 @@ impl Run {
         }
         Ok(text)
     }
+}
+
+/// Reads a text for the engine to its end; `name` says in errors where it comes from.
+pub(super) fn read_input(from: impl Read, name: &str) -> anyhow::Result<Vec<u8>> {
+    read_capped(from, INPUT_CAP).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => {
+            let text = format!("more than {INPUT_CAP} bytes in {name}; shorten the input");
+            Failure::new(Code::TooLong, text)
+        }
+        _ => anyhow::Error::new(error).context(format!("cannot read {name}")),
+    })
 }
 
 fn chat(system: Option<String>, prompt: String) -> Prompt {

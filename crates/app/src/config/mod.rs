@@ -8,6 +8,7 @@ mod file;
 mod keys;
 
 pub(crate) use env::Env;
+pub(crate) use file::{read_capped, read_text};
 pub(crate) use keys::Key;
 
 use crate::exit::{Code, Failure};

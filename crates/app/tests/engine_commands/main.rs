@@ -165,6 +165,20 @@ fn logits_replace_a_file_only_when_they_are_complete() {
 }
 
 #[test]
+fn inputs_without_an_end_are_refused() {
+    let home = Home::new(Kind::Base);
+    let endless = || std::fs::File::open("/dev/zero").unwrap();
+    for (command, args) in [("tokenize", &[][..]), ("run", &["--raw"])] {
+        let output = home.command(command, args).stdin(endless()).output().unwrap();
+        assert_eq!(output.status.code(), Some(10), "{command}: {}", said(&output));
+        assert!(said(&output).contains("16777216 bytes"), "{}", said(&output));
+    }
+    home.fails("perplexity", &["--file", "/dev/zero"], 10);
+    home.fails("run", &["--raw", "a", "--json-schema", "/dev/zero"], 2);
+    home.fails("run", &["--raw", "a", "--config", "/dev/zero"], 2);
+}
+
+#[test]
 fn a_run_is_deterministic_and_bounded() {
     let home = Home::new(Kind::Base);
     let args = ["--raw", "Once upon", "--max-tokens", "20"];

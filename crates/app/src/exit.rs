@@ -85,6 +85,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// An error of an input that does not fit, with advice that helps where it came up in place of the
+/// engine's, which knows flags alone. Other errors stay as they are.
+pub(crate) fn advise(error: anyhow::Error, advice: &str) -> anyhow::Error {
+    if code_of(&error) != Code::TooLong {
+        return error;
+    }
+    let text = error.to_string();
+    let found = text.split_once(". ").map_or(&*text, |(found, _)| found);
+    Failure::new(Code::TooLong, format!("{found}. {advice}"))
+}
+
 /// The code of an error: that of the first cause that has one.
 fn code_of(error: &anyhow::Error) -> Code {
     for cause in error.chain() {
@@ -172,6 +183,16 @@ mod tests {
         let error = Err::<(), _>(Failure::new(Code::Busy, "in use")).context("rm").unwrap_err();
         assert_eq!(code_of(&error), Code::Busy);
         assert_eq!(code_of(&anyhow::anyhow!("other")), Code::Failed);
+    }
+
+    #[test]
+    fn advice_replaces_that_of_the_engine() {
+        let error = Failure::new(Code::TooLong, "9 tokens; 8 fit. Raise `--ctx`");
+        let error = advise(error, "/clear starts anew");
+        assert_eq!(error.to_string(), "9 tokens; 8 fit. /clear starts anew");
+        assert_eq!(code_of(&error), Code::TooLong);
+        let other = advise(Failure::new(Code::Engine, "it died. Sorry"), "/clear");
+        assert_eq!(other.to_string(), "it died. Sorry");
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::exit::{Code, Failure};
 /// Largest schema or grammar file that is read, in bytes.
 const CONSTRAINT_CAP: u64 = 1 << 20;
 
+/// Most tokens of a summary of a conversation.
+pub(crate) const SUMMARY_TOKENS: usize = 512;
+
 /// What and how much to generate.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Output")]
@@ -202,6 +205,21 @@ impl Recipe {
         self.output.max_tokens
     }
 
+    /// The request for a summary: the user's constraints and limits are meant for answers, and
+    /// a conversation that fills the context must still get one.
+    pub(crate) fn summary(&self, prompt: Prompt) -> Generate {
+        Generate {
+            prompt,
+            max_tokens: SUMMARY_TOKENS,
+            sampling: self.sampling.clone(),
+            stop: Vec::new(),
+            constraint: None,
+            top_logprobs: None,
+            loop_detector: true,
+            overflow: Overflow::DropOldest,
+        }
+    }
+
     /// The request for one prompt.
     pub(crate) fn generate(&self, prompt: Prompt) -> Generate {
         Generate {
@@ -301,6 +319,17 @@ mod tests {
             assert!(parse(&words).is_err(), "{words:?}");
         }
         assert!(parse(&["--regex", "a", "--lark", "b"]).is_err());
+    }
+
+    #[test]
+    fn a_summary_is_free_of_what_answers_must_obey() {
+        let words = ["--regex", "a", "--stop", "b", "--max-tokens", "3", "--temp", "0.5"];
+        let line = parse(&words).unwrap();
+        let recipe = Recipe::new(&line.sampling, line.output).unwrap();
+        let summary = recipe.summary(Prompt::Tokens(vec![1]));
+        assert!(summary.constraint.is_none() && summary.stop.is_empty());
+        assert_eq!((summary.max_tokens, summary.overflow), (SUMMARY_TOKENS, Overflow::DropOldest));
+        assert_eq!(summary.sampling.temperature, 0.5);
     }
 
     #[test]

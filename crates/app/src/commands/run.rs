@@ -10,7 +10,7 @@ use crate::answer::{Show, generate};
 use crate::config::read_capped;
 use crate::context::App;
 use crate::engine::{EngineArgs, Need};
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, advise};
 use crate::generation::{OutputArgs, Recipe, SamplingArgs};
 use crate::interrupt::Interrupt;
 use crate::repl::{Conversation, Repl};
@@ -75,7 +75,11 @@ impl Run {
             false => chat(self.system, prompt),
         };
         let show = if self.json { Show::Nothing } else { Show::Stream };
-        let answer = generate(app, &running, &interrupt, recipe.generate(prompt), show)?;
+        let request = recipe.generate(prompt);
+        let answer = generate(app, &running, &interrupt, request, show).map_err(|error| {
+            // There are no older messages that `drop-oldest` could drop.
+            advise(error, "Shorten it, raise `--ctx`, or choose `--overflow keep-end`")
+        })?;
         if self.json {
             print_json(&answer.json(&running))?;
         }

@@ -300,7 +300,9 @@ fn rm_refuses_while_a_model_runs() {
 fn errors_have_their_codes() {
     let home = Home::new(Kind::Base);
     let error = home.fails("run", &["--raw", "far too long", "--ctx", "8"], 10);
-    assert!(error.contains("13 tokens"), "{error}");
+    assert!(error.contains("13 tokens") && error.contains("keep-end"), "{error}");
+    let args = ["--raw", "far too long", "--ctx", "8", "--overflow", "drop-oldest"];
+    assert!(!home.fails("run", &args, 10).contains("drop-oldest"));
     home.ok("run", &["--raw", "far too long", "--ctx", "8", "--overflow", "keep-end"]);
     home.fails("run", &["--raw", "a", "--temp", "warm"], 2);
     let not_a_model = home.file("letter.gguf", b"GGUF\x03\0\0\0");

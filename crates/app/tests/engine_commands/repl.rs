@@ -24,6 +24,9 @@ fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
     piped(line, (script.join("\n") + "\n").as_bytes())
 }
 
+/// Answers of a few tokens that end by themselves.
+const SHORT: [&str; 6] = ["--temp", "1", "--seed", "7", "--logit-bias", "257+4"];
+
 const PROMPT: &str = ">>> ";
 const UP: &str = "\x1b[A";
 const CTRL_C: &str = "\x03";
@@ -32,12 +35,13 @@ const CTRL_D: &str = "\x04";
 #[test]
 fn a_person_holds_a_conversation() {
     let home = Home::new(Kind::Chat);
-    let limits = ["--max-tokens", "8"];
+    let limits = SHORT;
     let shown = conversation(
         &home,
         &limits,
         &[
             (PROMPT, "/help\r"),
+            ("/help ", ""),
             ("/compact ", ""),
             (PROMPT, "/compact\r"),
             ("nothing to shorten", ""),
@@ -46,6 +50,7 @@ fn a_person_holds_a_conversation() {
             (PROMPT, "/compact\r"),
             ("stands for the conversation", ""),
             (PROMPT, "/clear\r"),
+            ("(the conversation is forgotten)", ""),
             (PROMPT, "/compact\r"),
             ("nothing to shorten", ""),
             (PROMPT, "/nonsense\r"),
@@ -87,4 +92,39 @@ fn a_context_that_fills_gets_a_word() {
     ];
     let shown = conversation(&home, &small, &steps);
     assert!(shown.contains("/compact shortens"), "{shown}");
+    let (_, error) = shown.split_once("error:").unwrap();
+    assert!(error.contains("/clear") && !error.contains("--"), "{error}");
+}
+
+#[test]
+fn a_full_conversation_is_compacted_whatever_answers_must_obey() {
+    let home = Home::new(Kind::Chat);
+    let limits = [&SHORT[..], &["--ctx", "512", "--max-tokens", "1", "--regex", "e+"]].concat();
+    let long = format!("{}\r", "hello ".repeat(60));
+    let steps = [
+        (PROMPT, &*long),
+        (PROMPT, &*long),
+        ("error:", ""),
+        (PROMPT, "/compact\r"),
+        ("newest part", ""),
+        ("stands for the conversation", ""),
+        (PROMPT, "and now?\r"),
+        (PROMPT, CTRL_D),
+    ];
+    let shown = conversation(&home, &limits, &steps);
+    assert_eq!(shown.matches("error:").count(), 1, "{shown}");
+}
+
+#[test]
+fn a_summary_without_an_end_replaces_nothing() {
+    let home = Home::new(Kind::Chat);
+    let steps = [
+        (PROMPT, "hello\r"),
+        (PROMPT, "/compact\r"),
+        ("the conversation is as it was", ""),
+        (PROMPT, "/compact\r"),
+        ("the conversation is as it was", ""),
+        (PROMPT, CTRL_D),
+    ];
+    conversation(&home, &["--max-tokens", "8", "--logit-bias", "101+99"], &steps);
 }

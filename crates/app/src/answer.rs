@@ -60,8 +60,8 @@ pub(crate) fn generate(
     Ok(Answer { text, logprobs, stats: result? })
 }
 
-/// A text from outside, such as model output, for a terminal: other control characters than line feed and tab could move the
-/// cursor or change what the terminal shows.
+/// A text from outside, such as model output, for a terminal: other control characters than line
+/// feed and tab could move the cursor or change what the terminal shows.
 pub(crate) fn harmless(text: &str) -> String {
     let keep = |c: char| !c.is_control() || c == '\n' || c == '\t';
     text.chars().map(|c| if keep(c) { c } else { '\u{fffd}' }).collect()

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use hearth_engine::protocol::{Constraint, Generate, Overflow, Prompt, Sampling};
+use hearth_engine::sample::{Sampler, SettingError};
 
 use crate::config::read_text;
 use crate::exit::{Code, Failure};
@@ -197,7 +198,9 @@ impl Recipe {
             (_, _, Some(path)) => Some(Constraint::Lark(read(path)?)),
             (None, None, None) => None,
         };
-        Ok(Self { sampling: sampling.sampling(), output, constraint })
+        let sampling = sampling.sampling();
+        check(&sampling)?;
+        Ok(Self { sampling, output, constraint })
     }
 
     /// Most tokens that one answer may have.
@@ -235,6 +238,24 @@ impl Recipe {
                 OnOverflow::DropOldest => Overflow::DropOldest,
                 OnOverflow::KeepEnd => Overflow::KeepEnd,
             },
+        }
+    }
+}
+
+/// Checks the ranges before a model is loaded. The engine does so too, and knows the vocabulary,
+/// but not the flags.
+fn check(sampling: &Sampling) -> anyhow::Result<()> {
+    match Sampler::new(sampling, usize::MAX, Vec::new(), 1) {
+        Ok(_) => Ok(()),
+        Err(SettingError { name, found, expected }) => {
+            let flag = match name {
+                "temperature" => "temp".to_owned(),
+                "typical_p" => "typical".to_owned(),
+                "mirostat tau" => "mirostat-ent".to_owned(),
+                "mirostat eta" => "mirostat-lr".to_owned(),
+                name => name.replace('_', "-"),
+            };
+            Err(Failure::new(Code::Usage, format!("--{flag} is {found}; it must be {expected}")))
         }
     }
 }
@@ -303,6 +324,30 @@ mod tests {
         assert_eq!(parse(&words).unwrap().sampling.sampling(), expected);
         let none = parse(&["--dry-sequence-breaker", "none"]).unwrap().sampling.sampling();
         assert!(none.dry_sequence_breakers.is_empty());
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_by_a_flag_that_exists() {
+        for flag in [
+            "temp",
+            "top-p",
+            "min-p",
+            "typical",
+            "repeat-penalty",
+            "repeat-last-n",
+            "dry-multiplier",
+            "dry-base",
+            "dry-allowed-length",
+            "dry-penalty-last-n",
+            "xtc-probability",
+            "xtc-threshold",
+            "mirostat-ent",
+            "mirostat-lr",
+        ] {
+            let line = parse(&[&format!("--{flag}=-5"), "--mirostat=2"]).unwrap();
+            let error = Recipe::new(&line.sampling, line.output).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("--{flag} is -5;")), "{error}");
+        }
     }
 
     #[test]

@@ -179,6 +179,29 @@ fn inputs_without_an_end_are_refused() {
 }
 
 #[test]
+fn numbers_out_of_range_are_refused_before_a_model_is_looked_for() {
+    let home = Home { model: "no-such-model".into(), ..Home::new(Kind::Vocabulary) };
+    for (option, value) in [
+        ("--temp", "-1"),
+        ("--top-p", "1.5"),
+        ("--seed", "-1"),
+        ("--top-k", "-1"),
+        ("--threads", "-1"),
+        ("--threads", "513"),
+        ("--ctx", "-1"),
+        ("--logit-bias", "5+inf"),
+    ] {
+        let error = home.fails("run", &["--raw", "a", option, value], 2);
+        assert!(
+            error.contains(option) && error.contains(value.trim_start_matches("5+")),
+            "{error}"
+        );
+    }
+    home.fails("bench", &["--threads", "513"], 2);
+    home.fails("run", &["--raw", "a", "--threads", "512"], 3);
+}
+
+#[test]
 fn a_run_is_deterministic_and_bounded() {
     let home = Home::new(Kind::Base);
     let args = ["--raw", "Once upon", "--max-tokens", "20"];

@@ -3,13 +3,13 @@
 use std::io::{ErrorKind, IsTerminal, Read};
 
 use clap::Args;
-use hearth_engine::protocol::{Finish, Message, Prompt};
+use hearth_engine::protocol::{Event, Finish, Job, Message, Prompt};
 
 use super::show::print_json;
 use crate::answer::{Show, generate};
 use crate::config::read_capped;
 use crate::context::App;
-use crate::engine::{EngineArgs, Need};
+use crate::engine::{EngineArgs, Need, Running};
 use crate::exit::{Code, Failure, advise};
 use crate::generation::{OutputArgs, Recipe, SamplingArgs};
 use crate::interrupt::Interrupt;
@@ -24,9 +24,9 @@ const INPUT_CAP: u64 = 16 << 20;
 /// conversation starts. A PROMPT of `-`, or a word `-` in it, stands for what stdin holds.
 #[derive(Args)]
 pub(crate) struct Run {
-    /// Name in the store or the catalogue, or a path
+    /// Name in the store or the catalogue, or a path [setting: model]
     #[arg(value_name = "MODEL")]
-    model: String,
+    model: Option<String>,
     /// What to ask; several words are joined
     #[arg(value_name = "PROMPT")]
     prompt: Vec<String>,
@@ -36,7 +36,7 @@ pub(crate) struct Run {
     /// Continue the prompt as plain text: no chat template
     #[arg(long)]
     raw: bool,
-    /// Context limit in tokens; 0 takes the model's own [setting: ctx]
+    /// Context limit in tokens; 0 takes the model's own, but at most 8192 [setting: ctx]
     #[arg(long, value_name = "N")]
     ctx: Option<usize>,
     /// Print the answer and its figures as JSON when it is complete
@@ -58,13 +58,17 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        let name = self.model(app)?;
         let prompt = self.prompt()?;
         let recipe = Recipe::new(&self.sampling, self.output.clone())?;
         let interrupt = Interrupt::install()?;
-        let model = app.open_model(&self.model, &format!("run {}", self.model))?;
+        let model = app.open_model(&name, &format!("run {name}"))?;
         let running = self.engine.start(app, model, Need::Model { ctx: self.ctx })?;
 
         let Some(prompt) = prompt else {
+            if !self.raw {
+                require_template(app, &running)?;
+            }
             let conversation = Conversation::new(self.system, self.raw);
             let history = if self.no_history { None } else { app.settings.history.clone() };
             let repl = Repl { app, running: &running, interrupt: &interrupt, recipe: &recipe };
@@ -91,6 +95,20 @@ impl Run {
         }
         answer.explain(app, &recipe);
         Ok(())
+    }
+
+    /// The model that is named, or that of the settings.
+    fn model(&self, app: &App) -> anyhow::Result<String> {
+        let name = match &self.model {
+            Some(name) => name.clone(),
+            None => app.settings.get("model")?,
+        };
+        if name.is_empty() {
+            let text = "no MODEL: name one (`hearth list --all` shows them), or give the setting \
+                        `model` a value";
+            return Err(Failure::new(Code::Usage, text));
+        }
+        Ok(name)
     }
 
     /// The prompt, or `None` for a conversation.
@@ -126,6 +144,23 @@ impl Run {
         }
         Ok(text)
     }
+}
+
+/// Refuses a conversation with a base model before anything is typed.
+fn require_template(app: &App, running: &Running) -> anyhow::Result<()> {
+    let mut found = false;
+    running.finish(app, Job::Describe, |event| {
+        if let Event::Described { card, .. } = event {
+            found = card.chat_template.is_some();
+        }
+        Ok(())
+    })?;
+    if found {
+        return Ok(());
+    }
+    let text = "this model cannot chat: it has no chat template: it is a base model, which \
+                continues text. Use `--raw` to continue plain text";
+    Err(Failure::new(Code::Engine, text))
 }
 
 /// Reads a text for the engine to its end; `name` says in errors where it comes from.

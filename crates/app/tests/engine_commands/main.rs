@@ -202,6 +202,19 @@ fn numbers_out_of_range_are_refused_before_a_model_is_looked_for() {
 }
 
 #[test]
+fn a_run_without_a_model_takes_that_of_the_settings() {
+    let home = Home::new(Kind::Base);
+    let mut command = home.bare(&["run", "--raw", "--json", "--max-tokens", "1"]);
+    command.env("HEARTH_MODEL", &home.model);
+    let answer: Value = serde_json::from_str(&piped(command, b"four")).unwrap();
+    assert_eq!(answer["prompt_tokens"], 5);
+    let none = home.file("none.toml", b"model = \"\"");
+    let output = home.bare(&["run", "--config", str_of(&none)]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("setting `model`"), "{}", said(&output));
+}
+
+#[test]
 fn a_run_is_deterministic_and_bounded() {
     let home = Home::new(Kind::Base);
     let args = ["--raw", "Once upon", "--max-tokens", "20"];

@@ -1,14 +1,14 @@
 //! A conversation on a pseudo-terminal, which python3 holds.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::tiny::Kind;
 use super::{Home, piped, str_of};
 
-/// What a terminal showed while these texts were awaited and typed in turn.
-fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
+/// `hearth run` on a terminal; what to await and to type is read from stdin.
+fn terminal(home: &Home, args: &[&str]) -> Command {
     let mut line = Command::new("python3");
     line.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine_commands/repl.py"))
         .arg(env!("CARGO_BIN_EXE_hearth"))
@@ -19,9 +19,14 @@ fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
     for name in ["XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "NO_COLOR"] {
         line.env_remove(name);
     }
+    line
+}
+
+/// What a terminal showed while these texts were awaited and typed in turn.
+fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
     let script: Vec<String> =
         steps.iter().map(|step| Value::from(vec![step.0, step.1]).to_string()).collect();
-    piped(line, (script.join("\n") + "\n").as_bytes())
+    piped(terminal(home, args), (script.join("\n") + "\n").as_bytes())
 }
 
 /// Answers of a few tokens that end by themselves.
@@ -127,4 +132,14 @@ fn a_summary_without_an_end_replaces_nothing() {
         (PROMPT, CTRL_D),
     ];
     conversation(&home, &["--max-tokens", "8", "--logit-bias", "101+99"], &steps);
+}
+
+#[test]
+fn a_base_model_is_refused_before_anything_is_typed() {
+    let home = Home::new(Kind::Base);
+    let output = terminal(&home, &[]).stdin(Stdio::null()).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(9), "{shown}");
+    assert!(shown.contains("--raw") && !shown.contains(PROMPT), "{shown}");
+    conversation(&home, &["--raw", "--max-tokens", "1"], &[(PROMPT, CTRL_D)]);
 }

@@ -2,9 +2,10 @@
 
 use crate::answer::harmless;
 use crate::engine;
-use crate::terminal::Terminal;
+use crate::terminal::{ColorWhen, Terminal};
 use hearth_cell::CellError;
 use hearth_hub::HubError;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::Write;
 use std::process::ExitCode;
@@ -126,9 +127,34 @@ fn code_of_hub(error: &HubError) -> Code {
 
 /// Prints what clap has to say (help and version too) and gives its exit code.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    let text = match asked_color(std::env::args_os().skip(1)) {
+        Some(ColorWhen::Always) => Some(text.ansi().to_string()),
+        Some(ColorWhen::Never) => Some(text.to_string()),
+        Some(ColorWhen::Auto) | None => None,
+    };
     // Nothing is left to do if the terminal is gone.
-    let _ = error.print();
+    let _ = match text {
+        Some(text) if error.use_stderr() => write!(std::io::stderr(), "{text}"),
+        Some(text) => write!(std::io::stdout(), "{text}"),
+        None => error.print(),
+    };
     if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS }
+}
+
+/// What `--color` says on a command line that could not be read as a whole.
+fn asked_color(args: impl Iterator<Item = OsString>) -> Option<ColorWhen> {
+    let mut args = args.take_while(|arg| arg != "--");
+    while let Some(arg) = args.next() {
+        let arg = arg.to_str().unwrap_or_default();
+        let word = match arg.strip_prefix("--color") {
+            Some("") => args.next()?.to_str()?.to_owned(),
+            Some(rest) if rest.starts_with('=') => rest.trim_start_matches('=').to_owned(),
+            _ => continue,
+        };
+        return word.parse().ok();
+    }
+    None
 }
 
 /// Longest text of one note or error, in characters: longer ones come from a file, not from us.
@@ -183,6 +209,15 @@ mod tests {
         let error = Err::<(), _>(Failure::new(Code::Busy, "in use")).context("rm").unwrap_err();
         assert_eq!(code_of(&error), Code::Busy);
         assert_eq!(code_of(&anyhow::anyhow!("other")), Code::Failed);
+    }
+
+    #[test]
+    fn the_colour_is_found_on_a_line_that_is_wrong() {
+        let asked = |line: &str| asked_color(line.split(' ').map(OsString::from));
+        assert_eq!(asked("run --wrong --color never"), Some(ColorWhen::Never));
+        assert_eq!(asked("--color=always rm"), Some(ColorWhen::Always));
+        assert_eq!(asked("rm --color"), None);
+        assert_eq!(asked("rm -- --color never"), None);
     }
 
     #[test]

@@ -143,3 +143,14 @@ fn a_base_model_is_refused_before_anything_is_typed() {
     assert!(shown.contains("--raw") && !shown.contains(PROMPT), "{shown}");
     conversation(&home, &["--raw", "--max-tokens", "1"], &[(PROMPT, CTRL_D)]);
 }
+
+#[test]
+fn errors_of_the_command_line_have_the_colour_that_was_asked_for() {
+    let home = Home::new(Kind::Vocabulary);
+    for (when, colour) in [("never", false), ("always", true)] {
+        let mut line = terminal(&home, &["--wrong", "--color", when]);
+        let output = line.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(output.stdout.contains(&0x1b), colour, "{when}");
+    }
+}

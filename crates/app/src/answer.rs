@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::context::App;
 use crate::engine::{Running, follow};
+use crate::exit::say;
 use crate::generation::Recipe;
 use crate::interrupt::Interrupt;
 
@@ -59,9 +60,9 @@ pub(crate) fn generate(
     Ok(Answer { text, logprobs, stats: result? })
 }
 
-/// Model output for a terminal: other control characters than line feed and tab could move the
-/// cursor or change what the terminal shows.
-fn harmless(text: &str) -> String {
+/// A text from outside, such as model output, for a terminal: other control characters than line
+/// feed and tab could move the cursor or change what the terminal shows.
+pub(crate) fn harmless(text: &str) -> String {
     let keep = |c: char| !c.is_control() || c == '\n' || c == '\t';
     text.chars().map(|c| if keep(c) { c } else { '\u{fffd}' }).collect()
 }
@@ -115,22 +116,24 @@ impl Answer {
         let Stats { prompt_tokens, cached_tokens, output_tokens, .. } = self.stats;
         let Stats { prefill_ms, decode_ms, context: (used, limit), .. } = self.stats;
         let read = prompt_tokens.saturating_sub(cached_tokens);
-        eprintln!("isolation {}", cell.report().level);
-        eprintln!("load      {:.0} ms", running.engine.load_ms());
-        eprintln!(
+        say(format_args!("isolation {}", cell.report().level));
+        say(format_args!("load      {:.0} ms", running.engine.load_ms()));
+        say(format_args!(
             "prompt    {prompt_tokens} tokens ({cached_tokens} from the cache), \
              {prefill_ms:.0} ms, {:.1} tok/s",
             rate(read, prefill_ms)
-        );
-        eprintln!(
+        ));
+        say(format_args!(
             "output    {output_tokens} tokens, {decode_ms:.0} ms, {:.1} tok/s, finish: {}",
             rate(output_tokens, decode_ms),
             finish_word(self.stats.finish)
-        );
-        eprintln!("context   {used} of {limit} tokens");
+        ));
+        say(format_args!("context   {used} of {limit} tokens"));
         if cell.refused_calls() > 0 {
             let calls = cell.refused_calls();
-            eprintln!("seal      {calls} system calls refused: a defect of hearth, please report");
+            say(format_args!(
+                "seal      {calls} system calls refused: a defect of hearth, please report"
+            ));
         }
     }
 }

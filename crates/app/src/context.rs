@@ -2,6 +2,7 @@
 
 use crate::commands::pull;
 use crate::config::{Env, Settings};
+use crate::exit::say;
 use crate::options::Global;
 use crate::terminal::Terminal;
 use hearth_hub::{Catalogue, HubError, Ledger, OpenModel, Store, Target, open_path, resolve};
@@ -30,7 +31,7 @@ impl App {
     /// A line for the person at the terminal, on stderr; silent with `--quiet`.
     pub(crate) fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet {
-            eprintln!("{text}");
+            say(text);
         }
     }
 

@@ -1,10 +1,13 @@
 //! Exit codes: the one list, how an error gets its code, and how an error is shown.
 
+use crate::answer::harmless;
 use crate::engine;
-use crate::terminal::Terminal;
+use crate::terminal::{ColorWhen, Terminal};
 use hearth_cell::CellError;
 use hearth_hub::HubError;
+use std::ffi::OsString;
 use std::fmt;
+use std::io::Write;
 use std::process::ExitCode;
 
 /// Every exit code of `hearth`. Scripts rely on the numbers: add at the end, never renumber.
@@ -83,6 +86,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// An error of an input that does not fit, with advice that helps where it came up in place of the
+/// engine's, which knows flags alone. Other errors stay as they are.
+pub(crate) fn advise(error: anyhow::Error, advice: &str) -> anyhow::Error {
+    if code_of(&error) != Code::TooLong {
+        return error;
+    }
+    let text = error.to_string();
+    let found = text.split_once(". ").map_or(&*text, |(found, _)| found);
+    Failure::new(Code::TooLong, format!("{found}. {advice}"))
+}
+
 /// The code of an error: that of the first cause that has one.
 fn code_of(error: &anyhow::Error) -> Code {
     for cause in error.chain() {
@@ -113,9 +127,58 @@ fn code_of_hub(error: &HubError) -> Code {
 
 /// Prints what clap has to say (help and version too) and gives its exit code.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    let text = match asked_color(std::env::args_os().skip(1)) {
+        Some(ColorWhen::Always) => Some(text.ansi().to_string()),
+        Some(ColorWhen::Never) => Some(text.to_string()),
+        Some(ColorWhen::Auto) | None => None,
+    };
     // Nothing is left to do if the terminal is gone.
-    let _ = error.print();
+    let _ = match text {
+        Some(text) if error.use_stderr() => write!(std::io::stderr(), "{text}"),
+        Some(text) => write!(std::io::stdout(), "{text}"),
+        None => error.print(),
+    };
     if error.use_stderr() { ExitCode::from(Code::Usage as u8) } else { ExitCode::SUCCESS }
+}
+
+/// What `--color` says on a command line that could not be read as a whole.
+fn asked_color(args: impl Iterator<Item = OsString>) -> Option<ColorWhen> {
+    let mut args = args.take_while(|arg| arg != "--");
+    while let Some(arg) = args.next() {
+        let arg = arg.to_str().unwrap_or_default();
+        let word = match arg.strip_prefix("--color") {
+            Some("") => args.next()?.to_str()?.to_owned(),
+            Some(rest) if rest.starts_with('=') => rest.trim_start_matches('=').to_owned(),
+            _ => continue,
+        };
+        return word.parse().ok();
+    }
+    None
+}
+
+/// Longest text of one note or error, in characters: longer ones come from a file, not from us.
+const LONGEST: usize = 2000;
+
+/// Writes a line to stderr. The text may quote a model's file: it cannot steer the terminal. A
+/// stderr that takes nothing changes neither what the program does nor its exit code.
+pub(crate) fn say(text: impl fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{}", shown(&text.to_string()));
+}
+
+/// Writes an error with its causes to stderr, as [`say`] does.
+pub(crate) fn say_error(error: &anyhow::Error, terminal: Terminal) {
+    let text = shown(&format!("{error:#}"));
+    let _ = writeln!(std::io::stderr(), "{} {text}", terminal.error_word());
+}
+
+/// A text as the terminal gets it: harmless, and not longer than a person reads.
+fn shown(text: &str) -> String {
+    let text = harmless(text);
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
 }
 
 /// Prints an error with its causes on stderr and gives its exit code.
@@ -123,7 +186,7 @@ pub(crate) fn report(error: &anyhow::Error, terminal: Terminal) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::from(Code::Failed as u8);
     }
-    eprintln!("{} {error:#}", terminal.error_word());
+    say_error(error, terminal);
     ExitCode::from(code_of(error) as u8)
 }
 
@@ -146,6 +209,33 @@ mod tests {
         let error = Err::<(), _>(Failure::new(Code::Busy, "in use")).context("rm").unwrap_err();
         assert_eq!(code_of(&error), Code::Busy);
         assert_eq!(code_of(&anyhow::anyhow!("other")), Code::Failed);
+    }
+
+    #[test]
+    fn the_colour_is_found_on_a_line_that_is_wrong() {
+        let asked = |line: &str| asked_color(line.split(' ').map(OsString::from));
+        assert_eq!(asked("run --wrong --color never"), Some(ColorWhen::Never));
+        assert_eq!(asked("--color=always rm"), Some(ColorWhen::Always));
+        assert_eq!(asked("rm --color"), None);
+        assert_eq!(asked("rm -- --color never"), None);
+    }
+
+    #[test]
+    fn advice_replaces_that_of_the_engine() {
+        let error = Failure::new(Code::TooLong, "9 tokens; 8 fit. Raise `--ctx`");
+        let error = advise(error, "/clear starts anew");
+        assert_eq!(error.to_string(), "9 tokens; 8 fit. /clear starts anew");
+        assert_eq!(code_of(&error), Code::TooLong);
+        let other = advise(Failure::new(Code::Engine, "it died. Sorry"), "/clear");
+        assert_eq!(other.to_string(), "it died. Sorry");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(shown("a\n\x1b[2J"), "a\n\u{fffd}[2J");
+        let most = "é".repeat(LONGEST);
+        assert_eq!(shown(&most), most);
+        assert_eq!(shown(&format!("{most}é")), format!("{most}…"));
     }
 
     #[test]

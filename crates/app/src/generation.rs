@@ -1,14 +1,20 @@
 //! The options of a generation: every sampler under llama.cpp's name, limits and constraints.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use hearth_engine::protocol::{Constraint, Generate, Overflow, Prompt, Sampling};
+use hearth_engine::sample::{Sampler, SettingError};
 
+use crate::config::read_text;
 use crate::exit::{Code, Failure};
 
 /// Largest schema or grammar file that is read, in bytes.
 const CONSTRAINT_CAP: u64 = 1 << 20;
+
+/// Most tokens of a summary of a conversation.
+pub(crate) const SUMMARY_TOKENS: usize = 512;
 
 /// What and how much to generate.
 #[derive(Args, Clone, Debug)]
@@ -192,12 +198,29 @@ impl Recipe {
             (_, _, Some(path)) => Some(Constraint::Lark(read(path)?)),
             (None, None, None) => None,
         };
-        Ok(Self { sampling: sampling.sampling(), output, constraint })
+        let sampling = sampling.sampling();
+        check(&sampling)?;
+        Ok(Self { sampling, output, constraint })
     }
 
     /// Most tokens that one answer may have.
     pub(crate) fn max_tokens(&self) -> usize {
         self.output.max_tokens
+    }
+
+    /// The request for a summary: the user's constraints and limits are meant for answers, and
+    /// a conversation that fills the context must still get one.
+    pub(crate) fn summary(&self, prompt: Prompt) -> Generate {
+        Generate {
+            prompt,
+            max_tokens: SUMMARY_TOKENS,
+            sampling: self.sampling.clone(),
+            stop: Vec::new(),
+            constraint: None,
+            top_logprobs: None,
+            loop_detector: true,
+            overflow: Overflow::DropOldest,
+        }
     }
 
     /// The request for one prompt.
@@ -219,15 +242,28 @@ impl Recipe {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
-    let unusable = |why: String| {
-        Failure::new(Code::Usage, format!("cannot use the file {}: {why}", path.display()))
-    };
-    let length = std::fs::metadata(path).map_err(|e| unusable(e.to_string()))?.len();
-    if length > CONSTRAINT_CAP {
-        return Err(unusable(format!("it has {length} bytes; expected at most {CONSTRAINT_CAP}")));
+/// Checks the ranges before a model is loaded. The engine does so too, and knows the vocabulary,
+/// but not the flags.
+fn check(sampling: &Sampling) -> anyhow::Result<()> {
+    match Sampler::new(sampling, usize::MAX, Vec::new(), 1) {
+        Ok(_) => Ok(()),
+        Err(SettingError { name, found, expected }) => {
+            let flag = match name {
+                "temperature" => "temp".to_owned(),
+                "typical_p" => "typical".to_owned(),
+                "mirostat tau" => "mirostat-ent".to_owned(),
+                "mirostat eta" => "mirostat-lr".to_owned(),
+                name => name.replace('_', "-"),
+            };
+            Err(Failure::new(Code::Usage, format!("--{flag} is {found}; it must be {expected}")))
+        }
     }
-    std::fs::read_to_string(path).map_err(|e| unusable(e.to_string()))
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    File::open(path).and_then(|file| read_text(file, CONSTRAINT_CAP)).map_err(|error| {
+        Failure::new(Code::Usage, format!("cannot use the file {}: {error}", path.display()))
+    })
 }
 
 #[cfg(test)]
@@ -291,6 +327,30 @@ mod tests {
     }
 
     #[test]
+    fn a_value_out_of_range_is_named_by_a_flag_that_exists() {
+        for flag in [
+            "temp",
+            "top-p",
+            "min-p",
+            "typical",
+            "repeat-penalty",
+            "repeat-last-n",
+            "dry-multiplier",
+            "dry-base",
+            "dry-allowed-length",
+            "dry-penalty-last-n",
+            "xtc-probability",
+            "xtc-threshold",
+            "mirostat-ent",
+            "mirostat-lr",
+        ] {
+            let line = parse(&[&format!("--{flag}=-5"), "--mirostat=2"]).unwrap();
+            let error = Recipe::new(&line.sampling, line.output).err().unwrap().to_string();
+            assert!(error.starts_with(&format!("--{flag} is -5;")), "{error}");
+        }
+    }
+
+    #[test]
     fn wrong_values_are_refused() {
         for words in [
             ["--logit-bias", "5"],
@@ -307,6 +367,17 @@ mod tests {
     }
 
     #[test]
+    fn a_summary_is_free_of_what_answers_must_obey() {
+        let words = ["--regex", "a", "--stop", "b", "--max-tokens", "3", "--temp", "0.5"];
+        let line = parse(&words).unwrap();
+        let recipe = Recipe::new(&line.sampling, line.output).unwrap();
+        let summary = recipe.summary(Prompt::Tokens(vec![1]));
+        assert!(summary.constraint.is_none() && summary.stop.is_empty());
+        assert_eq!((summary.max_tokens, summary.overflow), (SUMMARY_TOKENS, Overflow::DropOldest));
+        assert_eq!(summary.sampling.temperature, 0.5);
+    }
+
+    #[test]
     fn a_constraint_file_is_read_and_bounded() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), "{}").unwrap();
@@ -320,6 +391,6 @@ mod tests {
         file.as_file().set_len(CONSTRAINT_CAP + 1).unwrap();
         let line = parse(&["--lark", path]).unwrap();
         let error = Recipe::new(&line.sampling, line.output).err().unwrap().to_string();
-        assert!(error.contains("1048577 bytes"), "{error}");
+        assert!(error.contains("more than 1048576 bytes"), "{error}");
     }
 }

@@ -3,14 +3,19 @@
 //! A command's own options stand in its file under `commands/`.
 
 use crate::commands::Command;
+use crate::config::MOST_THREADS;
 use crate::exit;
 use crate::terminal::ColorWhen;
-use clap::{Args, Parser};
+use clap::builder::RangedU64ValueParser;
+use clap::{Arg, Args, Parser};
 use std::path::PathBuf;
 
 /// Run language models on this machine, sealed and offline.
 #[derive(Parser)]
-#[command(name = "hearth", version, max_term_width = 100, after_long_help = exit::help())]
+#[command(
+    name = "hearth", version, max_term_width = 100, after_long_help = exit::help(),
+    mut_subcommands = |command| command.mut_args(checked)
+)]
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -34,4 +39,17 @@ pub(crate) struct Global {
     /// When to colour the output [setting: color]
     #[arg(long, global = true, value_name = "WHEN")]
     pub(crate) color: Option<ColorWhen>,
+}
+
+/// What holds for an option of any command: a negative number after it is its value, so that the
+/// error is about the number, and threads are bounded wherever they can be chosen.
+fn checked(option: Arg) -> Arg {
+    if option.get_long().is_none() || !option.get_action().takes_values() {
+        return option;
+    }
+    let option = option.allow_negative_numbers(true);
+    match option.get_id() == "threads" {
+        true => option.value_parser(RangedU64ValueParser::<usize>::from(0..=MOST_THREADS)),
+        false => option,
+    }
 }

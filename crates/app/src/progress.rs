@@ -4,9 +4,10 @@
 
 use crate::context::App;
 use hearth_hub::progress::{Observer, Progress, Stage};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::cell::RefCell;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// What the numbers of a meter count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,12 +75,25 @@ fn style(unit: Unit) -> ProgressStyle {
             "{msg:11} {bar:32} {decimal_bytes:>9}/{decimal_total_bytes} \
              {decimal_bytes_per_sec} {eta}"
         }
-        Unit::Tokens => "{msg:11} {bar:32} {pos}/{len} tokens {per_sec} {eta}",
+        Unit::Tokens => "{msg:11} {bar:32} {pos}/{len} tokens {rate}",
         Unit::Chunks => "{msg:11} {bar:32} {pos}/{len} chunks {eta}",
         Unit::Runs => "{msg:11} {bar:32} {pos}/{len} runs {eta}",
     };
     // A template that cannot be read shows the plain bar, which is no reason to fail.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            // A bar that cannot be written is no reason to fail.
+            let _ = write!(out, "{}", rate(state.elapsed(), state.per_sec(), state.eta()));
+        })
+}
+
+/// How fast and how long still, once the bar has stood long enough to tell.
+fn rate(elapsed: Duration, per_second: f64, left: Duration) -> String {
+    if elapsed < Duration::from_secs(1) || !per_second.is_finite() || per_second < 1.0 {
+        return String::new();
+    }
+    format!("{per_second:.0} tok/s {}s", left.as_secs())
 }
 
 /// Shows what the hub reports.
@@ -113,5 +127,18 @@ impl Observer for PullProgress {
             Progress::Waiting { .. } | Progress::Step(_) => {}
         }
         ControlFlow::Continue(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_whole_and_waits_until_it_is_measured() {
+        let left = Duration::from_secs(7);
+        assert_eq!(rate(Duration::from_millis(3), 8_868_465.5, left), "");
+        assert_eq!(rate(Duration::from_secs(2), 123.456, left), "123 tok/s 7s");
+        assert_eq!(rate(Duration::from_secs(2), f64::NAN, left), "");
     }
 }

@@ -1,5 +1,6 @@
 //! A conversation on a terminal: lines in, answers out, and the commands that start with `/`.
 
+use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -10,10 +11,12 @@ use rustyline::error::ReadlineError;
 use crate::answer::{Show, generate};
 use crate::context::App;
 use crate::engine::Running;
-use crate::generation::Recipe;
+use crate::exit::{advise, say_error};
+use crate::generation::{Recipe, SUMMARY_TOKENS};
 use crate::interrupt::Interrupt;
 
 const HELP: &str = "\
+/help     show this list
 /clear    forget the conversation
 /compact  replace the conversation by a summary of it
 /bye      leave (Ctrl-D too)
@@ -28,12 +31,19 @@ pub(crate) struct Conversation {
     system: Option<Message>,
     messages: Vec<Message>,
     raw: bool,
+    /// Tokens in the context after the last answer, and its limit.
+    context: (u64, u64),
 }
 
 impl Conversation {
     /// An empty conversation; `raw` sends each text alone and without a template.
     pub(crate) fn new(system: Option<String>, raw: bool) -> Self {
-        Self { system: system.map(|text| Message::new("system", &text)), messages: Vec::new(), raw }
+        Self {
+            system: system.map(|text| Message::new("system", &text)),
+            messages: Vec::new(),
+            raw,
+            context: (0, 0),
+        }
     }
 
     /// The prompt that ends with this text of the user.
@@ -41,13 +51,48 @@ impl Conversation {
         if self.raw {
             return Prompt::Raw(text.to_owned());
         }
-        let mut messages: Vec<Message> =
-            self.system.iter().chain(&self.messages).cloned().collect();
+        self.chat(&self.messages, text)
+    }
+
+    fn chat(&self, before: &[Message], text: &str) -> Prompt {
+        let mut messages: Vec<Message> = self.system.iter().chain(before).cloned().collect();
         messages.push(Message::new("user", text));
         Prompt::Chat { messages, tools_json: String::new() }
     }
 
-    fn add(&mut self, text: String, answer: String) {
+    /// The prompt that asks for a summary, and whether all of the conversation is in it. Where
+    /// it would leave too little room for the summary, its newest part is.
+    fn summary_prompt(&self) -> (Prompt, bool) {
+        let size =
+            |turns: &[Message]| turns.iter().map(|turn| turn.content.len() as u64).sum::<u64>();
+        let (used, limit) = self.context;
+        // A token has at least one byte, so the question has at most this many.
+        let needed = (SUMMARY_TOKENS + SUMMARISE.len()) as u64;
+        let room = limit.saturating_sub(needed.min(limit / 2));
+        if used <= room {
+            return (self.prompt(SUMMARISE), true);
+        }
+        // Bytes stand for tokens here, at the rate of the whole conversation.
+        let most = size(&self.messages).saturating_mul(room) / used;
+        let mut turns = &self.messages[..];
+        // A question leaves with its answer: roles still alternate.
+        while let Some(rest) = turns.get(2..).filter(|rest| !rest.is_empty() && size(turns) > most)
+        {
+            turns = rest;
+        }
+        let mut turns = turns.to_vec();
+        let share = usize::try_from(most / 2).unwrap_or(usize::MAX);
+        if size(&turns) > most {
+            for turn in &mut turns {
+                turn.content = ending(&turn.content, share).to_owned();
+            }
+        }
+        (self.chat(&turns, SUMMARISE), false)
+    }
+
+    /// Takes up what was said, which left the context so full.
+    fn add(&mut self, text: String, answer: String, context: (u64, u64)) {
+        self.context = context;
         if !self.raw {
             let turns = [Message::new("user", &text), Message::new("assistant", &answer)];
             self.messages.extend(turns);
@@ -56,9 +101,10 @@ impl Conversation {
 
     /// The summary takes the place of everything before it; roles still alternate, as many
     /// templates demand.
-    fn replace_by(&mut self, summary: String) {
+    fn replace_by(&mut self, summary: String, tokens: u64) {
         self.messages.clear();
-        self.add("What have we talked about so far?".to_owned(), summary);
+        let context = (tokens, self.context.1);
+        self.add("What have we talked about so far?".to_owned(), summary, context);
     }
 }
 
@@ -131,8 +177,11 @@ impl Repl<'_> {
             match Line::of(&line) {
                 Line::Empty => {}
                 Line::Bye => break,
-                Line::Help => println!("{HELP}"),
-                Line::Clear => conversation.messages.clear(),
+                Line::Help => writeln!(std::io::stdout(), "{HELP}")?,
+                Line::Clear => {
+                    conversation.messages.clear();
+                    self.app.note("(the conversation is forgotten)");
+                }
                 Line::Compact => self.compact(&mut conversation)?,
                 Line::Unknown(word) => self.app.note(format_args!("{word}? {HELP}")),
                 Line::Text(text) => self.answer(&mut conversation, text.to_owned(), verbose)?,
@@ -159,7 +208,13 @@ impl Repl<'_> {
     ) -> anyhow::Result<()> {
         let request = self.recipe.generate(conversation.prompt(&text));
         match generate(self.app, self.running, self.interrupt, request, Show::Stream) {
-            Err(error) => return self.show_error(error),
+            Err(error) => {
+                let advice = match conversation.messages.is_empty() {
+                    true => "Shorten the text",
+                    false => "/compact shortens the conversation, /clear starts anew",
+                };
+                return self.show_error(advise(error, advice));
+            }
             Ok(answer) => {
                 answer.explain(self.app, self.recipe);
                 if verbose {
@@ -167,7 +222,7 @@ impl Repl<'_> {
                 }
                 self.warn_near_limit(&answer.stats);
                 if answer.stats.finish != Finish::Cancelled || !answer.text.is_empty() {
-                    conversation.add(text, answer.text);
+                    conversation.add(text, answer.text, answer.stats.context);
                 }
             }
         }
@@ -179,16 +234,22 @@ impl Repl<'_> {
             self.app.note("(nothing to shorten yet)");
             return Ok(());
         }
-        let request = self.recipe.generate(conversation.prompt(SUMMARISE));
+        let (prompt, whole) = conversation.summary_prompt();
+        if !whole {
+            self.app.note("(not all of the conversation fits: its newest part is summarised)");
+        }
+        let request = self.recipe.summary(prompt);
         match generate(self.app, self.running, self.interrupt, request, Show::Stream) {
-            Err(error) => return self.show_error(error),
-            Ok(answer) if answer.stats.finish == Finish::Cancelled || answer.text.is_empty() => {
-                self.app.note("(stopped; the conversation is as it was)");
-            }
-            Ok(answer) => {
-                conversation.replace_by(answer.text);
-                self.app.note("(the summary above stands for the conversation now)");
-            }
+            Err(error) => return self.show_error(advise(error, "/clear starts anew")),
+            Ok(answer) => match useless(answer.stats.finish, &answer.text) {
+                Some(why) => {
+                    self.app.note(format_args!("({why}; the conversation is as it was)"));
+                }
+                None => {
+                    conversation.replace_by(answer.text, answer.stats.output_tokens);
+                    self.app.note("(the summary above stands for the conversation now)");
+                }
+            },
         }
         Ok(())
     }
@@ -198,7 +259,7 @@ impl Repl<'_> {
         if error.is::<std::io::Error>() {
             return Err(error);
         }
-        eprintln!("{} {error:#}", self.app.terminal.error_word());
+        say_error(&error, self.app.terminal);
         Ok(())
     }
 
@@ -223,6 +284,23 @@ impl Repl<'_> {
             }
         }
     }
+}
+
+/// Why a summary cannot stand for the conversation.
+fn useless(finish: Finish, summary: &str) -> Option<&'static str> {
+    match finish {
+        Finish::Cancelled => Some("stopped"),
+        Finish::Length => Some("the summary got too long and was cut off"),
+        Finish::Loop => Some("the summary repeats itself"),
+        Finish::Stop => summary.trim().is_empty().then_some("the summary is empty"),
+    }
+}
+
+/// The end of a text, of at most so many bytes.
+fn ending(text: &str, most: usize) -> &str {
+    let from = text.len().saturating_sub(most);
+    let whole = (from..text.len()).find_map(|start| text.get(start..));
+    whole.unwrap_or_default()
 }
 
 /// How full the context is in percent, when that is worth a word.
@@ -282,8 +360,8 @@ mod tests {
     #[test]
     fn a_conversation_alternates_also_after_a_summary() {
         let mut conversation = Conversation::new(Some("be brief".into()), false);
-        conversation.add("hi".into(), "hello".into());
-        conversation.replace_by("they greeted".into());
+        conversation.add("hi".into(), "hello".into(), (9, 99));
+        conversation.replace_by("they greeted".into(), 3);
         let Prompt::Chat { messages, .. } = conversation.prompt("and now?") else { panic!("chat") };
         let roles: Vec<&str> = messages.iter().map(|m| m.role.as_str()).collect();
         assert_eq!(roles, ["system", "user", "assistant", "user"]);
@@ -292,9 +370,39 @@ mod tests {
     }
 
     #[test]
+    fn a_full_conversation_leaves_room_for_its_summary() {
+        let sent = |used| {
+            let mut conversation = Conversation::new(Some("be brief".into()), false);
+            for turn in 1..=4 {
+                let text = turn.to_string().repeat(100);
+                conversation.add(text.clone(), text, (used, 1000));
+            }
+            let (prompt, whole) = conversation.summary_prompt();
+            let Prompt::Chat { messages, .. } = prompt else { panic!("chat") };
+            let sizes: Vec<usize> = messages.iter().map(|m| m.content.len()).collect();
+            assert_eq!((sizes[0], messages[1].role.as_str()), (8, "user"));
+            (whole, sizes[1..sizes.len() - 1].to_vec())
+        };
+        assert_eq!(sent(500), (true, vec![100; 8]));
+        assert_eq!(sent(1000), (false, vec![100; 4]));
+        assert_eq!(sent(8000), (false, vec![25; 2]));
+        assert_eq!(ending("aéb", 2), "b");
+        assert_eq!(ending("aéb", 9), "aéb");
+    }
+
+    #[test]
+    fn a_summary_that_did_not_end_by_itself_is_useless() {
+        assert_eq!(useless(Finish::Stop, "they greeted"), None);
+        for finish in [Finish::Length, Finish::Loop, Finish::Cancelled] {
+            assert!(useless(finish, "they gre").is_some(), "{finish:?}");
+        }
+        assert!(useless(Finish::Stop, " \n").is_some());
+    }
+
+    #[test]
     fn raw_lines_stand_alone() {
         let mut conversation = Conversation::new(None, true);
-        conversation.add("a".into(), "b".into());
+        conversation.add("a".into(), "b".into(), (9, 99));
         assert!(matches!(conversation.prompt("c"), Prompt::Raw(text) if text == "c"));
     }
 

@@ -206,3 +206,14 @@ fn relative_paths_mean_the_users_folder() {
     let into = home.path("mine/.partial/smollm2-135m/scratch/wheels");
     assert_eq!(called.trim_end(), format!("to {}", into.display()));
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_stderr_does_not_change_the_exit_code() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let home = Home::new();
+    for (args, code) in [(&["rm", "zzz"][..], 3), (&["--no-such-flag"], 2)] {
+        let status = home.command(args).stderr(full()).status().unwrap();
+        assert_eq!(status.code(), Some(code), "{args:?}");
+    }
+}

@@ -1,8 +1,9 @@
 //! `hearth logits MODEL`: the raw logits after every token of a given list, for comparisons.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -36,23 +37,66 @@ impl Logits {
         let ctx = Some(self.tokens.len());
         let running = self.engine.start(app, model, Need::Exact { ctx })?;
         let unwritable = || format!("cannot write {}", self.out.display());
-        let mut file = BufWriter::new(File::create(&self.out).with_context(unwritable)?);
+        let mut file = Output::create(&self.out).with_context(unwritable)?;
         let count = self.tokens.len();
         let mut rows = 0;
         let stats = running.finish(app, Job::Logits { tokens: self.tokens }, |event| {
             if let Event::Logits { width, values, .. } = event {
                 rows += values.len() / width.max(1);
                 for value in values {
-                    file.write_all(&value.to_le_bytes()).with_context(unwritable)?;
+                    file.bytes.write_all(&value.to_le_bytes()).with_context(unwritable)?;
                 }
             }
             Ok(())
         })?;
-        file.flush().with_context(unwritable)?;
         if rows != count {
             let text = format!("{rows} rows came for {count} tokens ({:?})", stats.finish);
             return Err(Failure::new(Code::Engine, text));
         }
+        file.keep().with_context(unwritable)
+    }
+}
+
+/// A file that takes its name when it is complete: until then what had the name stays as it is.
+struct Output {
+    path: PathBuf,
+    /// Where the bytes go for now; `None` for what is no file (a pipe, a device).
+    part: Option<PathBuf>,
+    bytes: BufWriter<File>,
+}
+
+impl Output {
+    fn create(path: &Path) -> io::Result<Self> {
+        // A link stays a link, and what it leads to is replaced.
+        let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let (part, file) = if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+            (None, File::create(&path)?)
+        } else {
+            let mut name = OsString::from(".");
+            name.push(path.file_name().unwrap_or_default());
+            name.push(format!(".{}.part", std::process::id()));
+            let part = path.with_file_name(name);
+            let file = File::create(&part)?;
+            (Some(part), file)
+        };
+        Ok(Self { path, part, bytes: BufWriter::new(file) })
+    }
+
+    fn keep(mut self) -> io::Result<()> {
+        self.bytes.flush()?;
+        if let Some(part) = &self.part {
+            fs::rename(part, &self.path)?;
+        }
+        self.part = None;
         Ok(())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let Some(part) = &self.part {
+            // The error that brought us here is the one to report.
+            let _ = fs::remove_file(part);
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! `hearth perplexity MODEL`: how well a model foresees a text, by llama-perplexity's method.
 
+use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -8,6 +9,7 @@ use clap::Args;
 use hearth_engine::protocol::{Event, Job};
 use serde_json::json;
 
+use super::run::read_input;
 use crate::context::App;
 use crate::engine::{EngineArgs, Need};
 use crate::exit::{Code, Failure};
@@ -35,8 +37,9 @@ pub(crate) struct Perplexity {
 
 impl Perplexity {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
-        let unreadable = || format!("cannot read {}", self.file.display());
-        let text = std::fs::read(&self.file).with_context(unreadable)?;
+        let name = self.file.display().to_string();
+        let file = File::open(&self.file).with_context(|| format!("cannot read {name}"))?;
+        let text = read_input(file, &name)?;
         let model = app.open_model(&self.model, &format!("perplexity {}", self.model))?;
         let running = self.engine.start(app, model, Need::Exact { ctx: Some(self.ctx) })?;
         let mut scored = None;

@@ -1,21 +1,22 @@
 //! `hearth run MODEL [PROMPT]`: one answer, or a conversation on a terminal.
 
-use std::io::{IsTerminal, Read};
+use std::io::{ErrorKind, IsTerminal, Read};
 
 use clap::Args;
-use hearth_engine::protocol::{Finish, Message, Prompt};
+use hearth_engine::protocol::{Event, Finish, Job, Message, Prompt};
 
 use super::show::print_json;
 use crate::answer::{Show, generate};
+use crate::config::read_capped;
 use crate::context::App;
-use crate::engine::{EngineArgs, Need};
-use crate::exit::{Code, Failure};
+use crate::engine::{EngineArgs, Need, Running};
+use crate::exit::{Code, Failure, advise};
 use crate::generation::{OutputArgs, Recipe, SamplingArgs};
 use crate::interrupt::Interrupt;
 use crate::repl::{Conversation, Repl};
 
-/// Largest prompt that is read from stdin, in bytes; what a frame to the engine holds.
-const STDIN_CAP: u64 = 16 << 20;
+/// Largest text that is read for the engine, in bytes; what a frame to it holds.
+const INPUT_CAP: u64 = 16 << 20;
 
 /// Ask a model, or talk with it
 ///
@@ -23,9 +24,9 @@ const STDIN_CAP: u64 = 16 << 20;
 /// conversation starts. A PROMPT of `-`, or a word `-` in it, stands for what stdin holds.
 #[derive(Args)]
 pub(crate) struct Run {
-    /// Name in the store or the catalogue, or a path
+    /// Name in the store or the catalogue, or a path [setting: model]
     #[arg(value_name = "MODEL")]
-    model: String,
+    model: Option<String>,
     /// What to ask; several words are joined
     #[arg(value_name = "PROMPT")]
     prompt: Vec<String>,
@@ -35,7 +36,7 @@ pub(crate) struct Run {
     /// Continue the prompt as plain text: no chat template
     #[arg(long)]
     raw: bool,
-    /// Context limit in tokens; 0 takes the model's own [setting: ctx]
+    /// Context limit in tokens; 0 takes the model's own, but at most 8192 [setting: ctx]
     #[arg(long, value_name = "N")]
     ctx: Option<usize>,
     /// Print the answer and its figures as JSON when it is complete
@@ -57,13 +58,17 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        let name = self.model(app)?;
         let prompt = self.prompt()?;
         let recipe = Recipe::new(&self.sampling, self.output.clone())?;
         let interrupt = Interrupt::install()?;
-        let model = app.open_model(&self.model, &format!("run {}", self.model))?;
+        let model = app.open_model(&name, &format!("run {name}"))?;
         let running = self.engine.start(app, model, Need::Model { ctx: self.ctx })?;
 
         let Some(prompt) = prompt else {
+            if !self.raw {
+                require_template(app, &running)?;
+            }
             let conversation = Conversation::new(self.system, self.raw);
             let history = if self.no_history { None } else { app.settings.history.clone() };
             let repl = Repl { app, running: &running, interrupt: &interrupt, recipe: &recipe };
@@ -74,7 +79,11 @@ impl Run {
             false => chat(self.system, prompt),
         };
         let show = if self.json { Show::Nothing } else { Show::Stream };
-        let answer = generate(app, &running, &interrupt, recipe.generate(prompt), show)?;
+        let request = recipe.generate(prompt);
+        let answer = generate(app, &running, &interrupt, request, show).map_err(|error| {
+            // There are no older messages that `drop-oldest` could drop.
+            advise(error, "Shorten it, raise `--ctx`, or choose `--overflow keep-end`")
+        })?;
         if self.json {
             print_json(&answer.json(&running))?;
         }
@@ -86,6 +95,20 @@ impl Run {
         }
         answer.explain(app, &recipe);
         Ok(())
+    }
+
+    /// The model that is named, or that of the settings.
+    fn model(&self, app: &App) -> anyhow::Result<String> {
+        let name = match &self.model {
+            Some(name) => name.clone(),
+            None => app.settings.get("model")?,
+        };
+        if name.is_empty() {
+            let text = "no MODEL: name one (`hearth list --all` shows them), or give the setting \
+                        `model` a value";
+            return Err(Failure::new(Code::Usage, text));
+        }
+        Ok(name)
     }
 
     /// The prompt, or `None` for a conversation.
@@ -111,12 +134,7 @@ impl Run {
 
     /// All of stdin; without the last line end, which `echo` adds, unless the prompt is raw.
     fn stdin(&self) -> anyhow::Result<String> {
-        let mut bytes = Vec::new();
-        std::io::stdin().lock().take(STDIN_CAP + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > STDIN_CAP {
-            let text = format!("more than {STDIN_CAP} bytes on stdin; shorten the prompt");
-            return Err(Failure::new(Code::TooLong, text));
-        }
+        let bytes = read_input(std::io::stdin().lock(), "stdin")?;
         let mut text = String::from_utf8(bytes).map_err(|error| {
             let at = error.utf8_error().valid_up_to();
             Failure::new(Code::Usage, format!("stdin is not UTF-8 text (at byte {at})"))
@@ -126,6 +144,34 @@ impl Run {
         }
         Ok(text)
     }
+}
+
+/// Refuses a conversation with a base model before anything is typed.
+fn require_template(app: &App, running: &Running) -> anyhow::Result<()> {
+    let mut found = false;
+    running.finish(app, Job::Describe, |event| {
+        if let Event::Described { card, .. } = event {
+            found = card.chat_template.is_some();
+        }
+        Ok(())
+    })?;
+    if found {
+        return Ok(());
+    }
+    let text = "this model cannot chat: it has no chat template: it is a base model, which \
+                continues text. Use `--raw` to continue plain text";
+    Err(Failure::new(Code::Engine, text))
+}
+
+/// Reads a text for the engine to its end; `name` says in errors where it comes from.
+pub(super) fn read_input(from: impl Read, name: &str) -> anyhow::Result<Vec<u8>> {
+    read_capped(from, INPUT_CAP).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => {
+            let text = format!("more than {INPUT_CAP} bytes in {name}; shorten the input");
+            Failure::new(Code::TooLong, text)
+        }
+        _ => anyhow::Error::new(error).context(format!("cannot read {name}")),
+    })
 }
 
 fn chat(system: Option<String>, prompt: String) -> Prompt {

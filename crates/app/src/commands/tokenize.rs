@@ -1,10 +1,11 @@
 //! `hearth tokenize MODEL`: stdin to token ids.
 
-use std::io::{Read, Write};
+use std::io::Write;
 
 use clap::Args;
 use hearth_engine::protocol::{Event, Job};
 
+use super::run::read_input;
 use crate::context::App;
 use crate::engine::{EngineArgs, Need};
 
@@ -30,8 +31,7 @@ pub(crate) struct Tokenize {
 impl Tokenize {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         let model = app.open_model(&self.model, &format!("tokenize {}", self.model))?;
-        let mut text = Vec::new();
-        std::io::stdin().lock().read_to_end(&mut text)?;
+        let text = read_input(std::io::stdin().lock(), "stdin")?;
         let running = self.engine.start(app, model, Need::Vocabulary)?;
         let job =
             Job::Tokenize { text, add_special: !self.no_bos, parse_special: self.parse_special };

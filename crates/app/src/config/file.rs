@@ -1,6 +1,8 @@
 //! The configuration file: flat TOML, one line per setting. Keys are checked by the caller.
 
 use crate::exit::{Code, Failure};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 /// Largest configuration file that is read, in bytes.
@@ -8,17 +10,11 @@ const CAP: u64 = 1 << 20;
 
 /// Key and value pairs of the file. A missing file is empty unless the user `named` it.
 pub(crate) fn read(path: &Path, named: bool) -> anyhow::Result<Vec<(String, String)>> {
-    let text = match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(unreadable(path, &error.to_string())),
-        Ok(meta) if meta.len() > CAP => {
-            let found = format!("{} bytes; a configuration file has at most {CAP}", meta.len());
-            return Err(unreadable(path, &found));
-        }
-        Ok(_) => std::fs::read_to_string(path).map_err(|e| unreadable(path, &e.to_string()))?,
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound && !named => return Ok(Vec::new()),
+        opened => opened.map_err(|error| unreadable(path, &error.to_string()))?,
     };
+    let text = read_text(file, CAP).map_err(|error| unreadable(path, &error.to_string()))?;
     let table: toml::Table =
         text.parse().map_err(|error: toml::de::Error| unreadable(path, &error.to_string()))?;
     table
@@ -36,6 +32,26 @@ pub(crate) fn read(path: &Path, named: bool) -> anyhow::Result<Vec<(String, Stri
             }
         })
         .collect()
+}
+
+/// Reads to the end, which must come within `cap` bytes: a device or a pipe may have none, and
+/// neither says how long it is.
+pub(crate) fn read_capped(from: impl Read, cap: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.take(cap.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > cap {
+        let text = format!("it has more than {cap} bytes");
+        return Err(io::Error::new(ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
+}
+
+/// The same for a text.
+pub(crate) fn read_text(from: impl Read, cap: u64) -> io::Result<String> {
+    String::from_utf8(read_capped(from, cap)?).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        io::Error::new(ErrorKind::InvalidData, format!("it is not UTF-8 text (at byte {at})"))
+    })
 }
 
 fn unreadable(path: &Path, found: &str) -> anyhow::Error {
@@ -58,5 +74,14 @@ mod tests {
         assert!(error.contains("`store` is of type table"), "{error}");
         std::fs::write(&path, "store = \n").unwrap();
         assert!(read(&path, false).is_err());
+    }
+
+    #[test]
+    fn what_has_no_end_is_not_read_to_it() {
+        let error = read_capped(io::repeat(0), 10).unwrap_err().to_string();
+        assert!(error.contains("more than 10 bytes"), "{error}");
+        assert_eq!(read_capped(&[7; 10][..], 10).unwrap(), [7; 10]);
+        assert!(read_text(&[b'a', 0xff][..], 10).unwrap_err().to_string().contains("byte 1"));
+        assert!(read(Path::new("/dev/zero"), true).is_err());
     }
 }

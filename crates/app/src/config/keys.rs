@@ -22,12 +22,15 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 pub(crate) const KEYS: [Key; 10] = [
     text("store", "", "folder of the models"),
     text("egress_log", "", "file that records every connection before it is made"),
-    text("model", hearth_hub::DEFAULT_MODEL, "model for commands that are given none"),
+    text("model", hearth_hub::DEFAULT_MODEL, "model of `hearth run` when none is named"),
     text("python", "python3", "Python that downloads models published as packages"),
     text("history", "", "file of the lines typed in conversations; `off` keeps none"),
     text("color", "auto", "colour on stderr: auto, always or never"),
     text("require_isolation", "syscall", "least isolation of the engine: full, syscall or none"),
     text("kv", "f16", "element type of the KV cache: f32, f16 or bf16"),
     Key { quoted: false, ..text("threads", "0", "worker threads; 0 takes one per usable core") },
-    Key { quoted: false, ..text("ctx", "0", "context limit in tokens; 0 takes the model's own") },
+    Key {
+        quoted: false,
+        ..text("ctx", "0", "context limit in tokens; 0 takes the model's own, but at most 8192")
+    },
 ];

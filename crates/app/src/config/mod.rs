@@ -8,16 +8,22 @@ mod file;
 mod keys;
 
 pub(crate) use env::Env;
+pub(crate) use file::{read_capped, read_text};
 pub(crate) use keys::Key;
 
+use crate::engine::Kv;
 use crate::exit::{Code, Failure};
 use crate::options::Global;
 use crate::terminal::ColorWhen;
+use hearth_cell::Isolation;
 use hearth_hub::suggest;
 use keys::KEYS;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+/// Most compute threads that may be asked for: more than any machine this runs on has cores.
+pub(crate) const MOST_THREADS: u64 = 512;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +93,7 @@ impl Settings {
         if let Some(color) = flags.color {
             set(&mut rows, "color", color.name().into(), Origin::Flag("--color".into()))?;
         }
+        check(&rows)?;
         Self::typed(path, rows)
     }
 
@@ -115,6 +122,24 @@ impl Settings {
     {
         parse(&self.rows, key)
     }
+}
+
+/// A value that no command can use is an error for all of them, and not only for the one that
+/// comes to need it.
+fn check(rows: &[Row]) -> anyhow::Result<()> {
+    parse::<Isolation>(rows, "require_isolation")?;
+    parse::<Kv>(rows, "kv")?;
+    parse::<usize>(rows, "ctx")?;
+    let threads: u64 = parse(rows, "threads")?;
+    if threads > MOST_THREADS {
+        let origin = rows.iter().find(|row| row.key.name == "threads").map(|row| &row.origin);
+        let origin = origin.unwrap_or(&Origin::Default);
+        let text = format!(
+            "setting `threads` from {origin}: found `{threads}`: expected 0 to {MOST_THREADS}"
+        );
+        return Err(Failure::new(Code::Usage, text));
+    }
+    Ok(())
 }
 
 /// The defaults; folders follow the XDG specification.
@@ -256,5 +281,14 @@ mod tests {
         env.settings.insert("color".into(), "pink".into());
         let error = Settings::load(&flags(None), &env).unwrap_err().to_string();
         assert!(error.contains("pink") && error.contains("auto, always or never"), "{error}");
+
+        for (key, value) in
+            [("ctx", "abc"), ("threads", "513"), ("kv", "q4"), ("require_isolation", "some")]
+        {
+            let mut env = self::env();
+            env.settings.insert(key.into(), value.into());
+            let error = Settings::load(&flags(None), &env).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains(value), "{error}");
+        }
     }
 }

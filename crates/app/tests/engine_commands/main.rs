@@ -150,6 +150,71 @@ fn logits_are_rows_and_the_same_for_any_number_of_threads() {
 }
 
 #[test]
+fn logits_replace_a_file_only_when_they_are_complete() {
+    let home = Home::new(Kind::Base);
+    let folder = home.folder.path().join("out");
+    std::fs::create_dir(&folder).unwrap();
+    let out = folder.join("logits.f32");
+    std::fs::write(&out, "precious").unwrap();
+    home.fails("logits", &["--tokens", "1,999", "--out", str_of(&out)], 9);
+    assert_eq!(std::fs::read(&out).unwrap(), b"precious");
+    home.ok("logits", &["--tokens", "1", "--out", str_of(&out)]);
+    assert_eq!(std::fs::read(&out).unwrap().len(), tiny::VOCAB * 4);
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+    home.ok("logits", &["--tokens", "1", "--out", "/dev/null"]);
+}
+
+#[test]
+fn inputs_without_an_end_are_refused() {
+    let home = Home::new(Kind::Base);
+    let endless = || std::fs::File::open("/dev/zero").unwrap();
+    for (command, args) in [("tokenize", &[][..]), ("run", &["--raw"])] {
+        let output = home.command(command, args).stdin(endless()).output().unwrap();
+        assert_eq!(output.status.code(), Some(10), "{command}: {}", said(&output));
+        assert!(said(&output).contains("16777216 bytes"), "{}", said(&output));
+    }
+    home.fails("perplexity", &["--file", "/dev/zero"], 10);
+    home.fails("run", &["--raw", "a", "--json-schema", "/dev/zero"], 2);
+    home.fails("run", &["--raw", "a", "--config", "/dev/zero"], 2);
+}
+
+#[test]
+fn numbers_out_of_range_are_refused_before_a_model_is_looked_for() {
+    let home = Home { model: "no-such-model".into(), ..Home::new(Kind::Vocabulary) };
+    for (option, value) in [
+        ("--temp", "-1"),
+        ("--top-p", "1.5"),
+        ("--seed", "-1"),
+        ("--top-k", "-1"),
+        ("--threads", "-1"),
+        ("--threads", "513"),
+        ("--ctx", "-1"),
+        ("--logit-bias", "5+inf"),
+    ] {
+        let error = home.fails("run", &["--raw", "a", option, value], 2);
+        assert!(
+            error.contains(option) && error.contains(value.trim_start_matches("5+")),
+            "{error}"
+        );
+    }
+    home.fails("bench", &["--threads", "513"], 2);
+    home.fails("run", &["--raw", "a", "--threads", "512"], 3);
+}
+
+#[test]
+fn a_run_without_a_model_takes_that_of_the_settings() {
+    let home = Home::new(Kind::Base);
+    let mut command = home.bare(&["run", "--raw", "--json", "--max-tokens", "1"]);
+    command.env("HEARTH_MODEL", &home.model);
+    let answer: Value = serde_json::from_str(&piped(command, b"four")).unwrap();
+    assert_eq!(answer["prompt_tokens"], 5);
+    let none = home.file("none.toml", b"model = \"\"");
+    let output = home.bare(&["run", "--config", str_of(&none)]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said(&output).contains("setting `model`"), "{}", said(&output));
+}
+
+#[test]
 fn a_run_is_deterministic_and_bounded() {
     let home = Home::new(Kind::Base);
     let args = ["--raw", "Once upon", "--max-tokens", "20"];
@@ -197,6 +262,13 @@ fn chat_needs_a_template() {
     // `<s>`, then one token for each byte of `[user]hello\n[assistant]`.
     assert_eq!(tokens(&["hello"]), 1 + 23);
     assert_eq!(tokens(&["hello", "--system", "be kind"]), 1 + 23 + 16);
+}
+
+#[test]
+fn an_error_of_the_model_does_not_steer_the_terminal() {
+    let error = Home::new(Kind::Hostile).fails("run", &["hello"], 9);
+    assert!(error.contains("]0;owned") && error.ends_with("…\n"), "{error}");
+    assert!(!error.trim_end().contains(char::is_control), "{error:?}");
 }
 
 #[test]
@@ -264,7 +336,9 @@ fn rm_refuses_while_a_model_runs() {
 fn errors_have_their_codes() {
     let home = Home::new(Kind::Base);
     let error = home.fails("run", &["--raw", "far too long", "--ctx", "8"], 10);
-    assert!(error.contains("13 tokens"), "{error}");
+    assert!(error.contains("13 tokens") && error.contains("keep-end"), "{error}");
+    let args = ["--raw", "far too long", "--ctx", "8", "--overflow", "drop-oldest"];
+    assert!(!home.fails("run", &args, 10).contains("drop-oldest"));
     home.ok("run", &["--raw", "far too long", "--ctx", "8", "--overflow", "keep-end"]);
     home.fails("run", &["--raw", "a", "--temp", "warm"], 2);
     let not_a_model = home.file("letter.gguf", b"GGUF\x03\0\0\0");

@@ -1,14 +1,14 @@
 //! A conversation on a pseudo-terminal, which python3 holds.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::tiny::Kind;
 use super::{Home, piped, str_of};
 
-/// What a terminal showed while these texts were awaited and typed in turn.
-fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
+/// `hearth run` on a terminal; what to await and to type is read from stdin.
+fn terminal(home: &Home, args: &[&str]) -> Command {
     let mut line = Command::new("python3");
     line.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engine_commands/repl.py"))
         .arg(env!("CARGO_BIN_EXE_hearth"))
@@ -19,10 +19,18 @@ fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
     for name in ["XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "NO_COLOR"] {
         line.env_remove(name);
     }
+    line
+}
+
+/// What a terminal showed while these texts were awaited and typed in turn.
+fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
     let script: Vec<String> =
         steps.iter().map(|step| Value::from(vec![step.0, step.1]).to_string()).collect();
-    piped(line, (script.join("\n") + "\n").as_bytes())
+    piped(terminal(home, args), (script.join("\n") + "\n").as_bytes())
 }
+
+/// Answers of a few tokens that end by themselves.
+const SHORT: [&str; 6] = ["--temp", "1", "--seed", "7", "--logit-bias", "257+4"];
 
 const PROMPT: &str = ">>> ";
 const UP: &str = "\x1b[A";
@@ -32,12 +40,13 @@ const CTRL_D: &str = "\x04";
 #[test]
 fn a_person_holds_a_conversation() {
     let home = Home::new(Kind::Chat);
-    let limits = ["--max-tokens", "8"];
+    let limits = SHORT;
     let shown = conversation(
         &home,
         &limits,
         &[
             (PROMPT, "/help\r"),
+            ("/help ", ""),
             ("/compact ", ""),
             (PROMPT, "/compact\r"),
             ("nothing to shorten", ""),
@@ -46,6 +55,7 @@ fn a_person_holds_a_conversation() {
             (PROMPT, "/compact\r"),
             ("stands for the conversation", ""),
             (PROMPT, "/clear\r"),
+            ("(the conversation is forgotten)", ""),
             (PROMPT, "/compact\r"),
             ("nothing to shorten", ""),
             (PROMPT, "/nonsense\r"),
@@ -87,4 +97,60 @@ fn a_context_that_fills_gets_a_word() {
     ];
     let shown = conversation(&home, &small, &steps);
     assert!(shown.contains("/compact shortens"), "{shown}");
+    let (_, error) = shown.split_once("error:").unwrap();
+    assert!(error.contains("/clear") && !error.contains("--"), "{error}");
+}
+
+#[test]
+fn a_full_conversation_is_compacted_whatever_answers_must_obey() {
+    let home = Home::new(Kind::Chat);
+    let limits = [&SHORT[..], &["--ctx", "512", "--max-tokens", "1", "--regex", "e+"]].concat();
+    let long = format!("{}\r", "hello ".repeat(60));
+    let steps = [
+        (PROMPT, &*long),
+        (PROMPT, &*long),
+        ("error:", ""),
+        (PROMPT, "/compact\r"),
+        ("newest part", ""),
+        ("stands for the conversation", ""),
+        (PROMPT, "and now?\r"),
+        (PROMPT, CTRL_D),
+    ];
+    let shown = conversation(&home, &limits, &steps);
+    assert_eq!(shown.matches("error:").count(), 1, "{shown}");
+}
+
+#[test]
+fn a_summary_without_an_end_replaces_nothing() {
+    let home = Home::new(Kind::Chat);
+    let steps = [
+        (PROMPT, "hello\r"),
+        (PROMPT, "/compact\r"),
+        ("the conversation is as it was", ""),
+        (PROMPT, "/compact\r"),
+        ("the conversation is as it was", ""),
+        (PROMPT, CTRL_D),
+    ];
+    conversation(&home, &["--max-tokens", "8", "--logit-bias", "101+99"], &steps);
+}
+
+#[test]
+fn a_base_model_is_refused_before_anything_is_typed() {
+    let home = Home::new(Kind::Base);
+    let output = terminal(&home, &[]).stdin(Stdio::null()).output().unwrap();
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(9), "{shown}");
+    assert!(shown.contains("--raw") && !shown.contains(PROMPT), "{shown}");
+    conversation(&home, &["--raw", "--max-tokens", "1"], &[(PROMPT, CTRL_D)]);
+}
+
+#[test]
+fn errors_of_the_command_line_have_the_colour_that_was_asked_for() {
+    let home = Home::new(Kind::Vocabulary);
+    for (when, colour) in [("never", false), ("always", true)] {
+        let mut line = terminal(&home, &["--wrong", "--color", when]);
+        let output = line.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(output.stdout.contains(&0x1b), colour, "{when}");
+    }
 }

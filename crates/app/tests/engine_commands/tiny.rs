@@ -29,14 +29,19 @@ pub(crate) enum Kind {
     Base,
     /// The same with a chat template.
     Chat,
+    /// The same with a template whose error is long and full of escapes.
+    Hostile,
 }
 
 /// Writes the file into a folder.
 pub(crate) fn write(folder: &Path, kind: Kind) -> PathBuf {
     let mut writer = Writer::new();
     keys(&mut writer);
-    if kind == Kind::Chat {
-        writer.set("tokenizer.chat_template", TEMPLATE);
+    let hostile = format!("{{{{ raise_exception('\x1b]0;owned\x07{}') }}}}", "x".repeat(5000));
+    match kind {
+        Kind::Vocabulary | Kind::Base => {}
+        Kind::Chat => _ = writer.set("tokenizer.chat_template", TEMPLATE),
+        Kind::Hostile => _ = writer.set("tokenizer.chat_template", hostile.as_str()),
     }
     let tensors = if kind == Kind::Vocabulary { Vec::new() } else { tensors() };
     for (name, dims) in &tensors {

@@ -19,8 +19,8 @@ pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
     std::fs::write(&path, text::beginning(BYTES)?)?;
     let mut rows = Vec::new();
     for model in &bench.models {
-        let mut command = hearth(&["perplexity", model.name, "--ctx", "512", "--json", "--file"]);
-        let ours = cargo::output(command.arg(&path))?;
+        let mut command = hearth(&["perplexity", model.name, "--ctx", "512", "--json"]);
+        let ours = cargo::output(command.arg("--file").arg(&path))?;
         let ours: serde_json::Value = serde_json::from_str(&ours).context("hearth perplexity")?;
         let ours = ours.get("ppl").and_then(serde_json::Value::as_f64).context("no `ppl`")?;
         let theirs = theirs(bench, model, &path)?;

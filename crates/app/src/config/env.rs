@@ -22,7 +22,7 @@ pub(crate) struct Env {
     pub(crate) no_color: bool,
     /// TERM is `dumb`: a terminal that takes characters and no control sequences.
     pub(crate) dumb: bool,
-    /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, by these names; only the ledger is told.
+    /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, by these names, for the ledger.
     pub(crate) proxies: BTreeMap<String, String>,
 }
 

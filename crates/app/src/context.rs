@@ -5,6 +5,7 @@ use crate::config::{Env, Settings};
 use crate::exit::say;
 use crate::options::Global;
 use crate::terminal::Terminal;
+use hearth_hub::source::Proxies;
 use hearth_hub::{Catalogue, HubError, Ledger, OpenModel, Store, Target, open_path, resolve};
 
 /// The context of one run of `hearth`.
@@ -17,6 +18,8 @@ pub(crate) struct App {
     pub(crate) quiet: bool,
     /// The models that can be pulled by name.
     pub(crate) catalogue: Catalogue,
+    /// The proxies of the environment, which package clients use.
+    pub(crate) proxies: Proxies,
 }
 
 impl App {
@@ -25,7 +28,8 @@ impl App {
         let env = Env::read();
         let settings = Settings::load(&global, &env)?;
         let terminal = Terminal::new(settings.color, &env);
-        Ok(Self { settings, terminal, quiet: global.quiet, catalogue: Catalogue::builtin() })
+        let (quiet, catalogue) = (global.quiet, Catalogue::builtin());
+        Ok(Self { settings, terminal, quiet, catalogue, proxies: Proxies(env.proxies) })
     }
 
     /// A line for the person at the terminal, on stderr; silent with `--quiet`.

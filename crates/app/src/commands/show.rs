@@ -8,7 +8,7 @@ use crate::terminal::plain;
 use clap::Args;
 use hearth_cell::Isolation;
 use hearth_engine::protocol::{Event, Job, ModelCard};
-use hearth_hub::{Entry, Manifest, OpenModel, Store, StoredFile, Target};
+use hearth_hub::{Damage, Entry, Manifest, OpenModel, Store, StoredFile, Target};
 use hearth_hub::{open_path, readable, resolve};
 use serde_json::{Map, Value, json};
 use std::io::Write;
@@ -144,6 +144,7 @@ fn file_line(file: &Value) -> String {
 pub(super) fn json_of(manifest: &Manifest, store: &Store) -> Value {
     let facts = &manifest.facts;
     let folder = store.root().join(facts.name.folder());
+    let damage = store.damage(manifest);
     let files: Vec<Value> = manifest
         .files
         .iter()
@@ -169,7 +170,8 @@ pub(super) fn json_of(manifest: &Manifest, store: &Store) -> Value {
         "bytes": manifest.bytes(),
         "verified": manifest.verified,
         "in_place": manifest.in_place(),
-        "present": store.is_present(manifest),
+        "present": damage != Some(Damage::Gone),
+        "damage": damage.map(|damage| damage.to_string()),
         "files": files,
     })
 }

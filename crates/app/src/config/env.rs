@@ -22,6 +22,8 @@ pub(crate) struct Env {
     pub(crate) no_color: bool,
     /// TERM is `dumb`: a terminal that takes characters and no control sequences.
     pub(crate) dumb: bool,
+    /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, by these names, for the ledger.
+    pub(crate) proxies: BTreeMap<String, String>,
 }
 
 /// Base folders of the XDG specification.
@@ -54,6 +56,15 @@ impl Env {
                 state: folder("XDG_STATE_HOME"),
             },
             no_color: set("NO_COLOR"),
+            proxies: ["http_proxy", "https_proxy", "all_proxy", "no_proxy"]
+                .into_iter()
+                .filter_map(|name| {
+                    // The small letters count over the capitals, even where they are empty.
+                    let value = std::env::var_os(name)
+                        .or_else(|| std::env::var_os(name.to_ascii_uppercase()))?;
+                    Some((name.to_owned(), value.to_string_lossy().into_owned()))
+                })
+                .collect(),
             dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
         }
     }

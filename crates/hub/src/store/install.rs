@@ -51,6 +51,37 @@ impl Store {
         if let Some(there) = self.already_there(facts, source)? {
             return Ok(there);
         }
+        self.bring_locked(facts, source, desk)
+    }
+
+    /// Brings a model again if what the store has of it is damaged, as [`Store::check`] finds it.
+    /// Waits for processes that use it.
+    ///
+    /// # Errors
+    /// As [`Store::install`]; the damaged model is gone then.
+    pub fn repair(
+        &self,
+        facts: &Facts,
+        source: &dyn Source,
+        desk: Desk<'_>,
+    ) -> Result<Installed, HubError> {
+        let _lock = self.lock_to_write(&facts.name, desk)?;
+        if let Some(there) = self.already_there(facts, source)? {
+            // Asked again under the lock: another process may have repaired it meanwhile.
+            if self.check(&there.manifest, desk.observer)?.is_none() {
+                return Ok(there);
+            }
+            self.take_away(&facts.name)?;
+        }
+        self.bring_locked(facts, source, desk)
+    }
+
+    fn bring_locked(
+        &self,
+        facts: &Facts,
+        source: &dyn Source,
+        desk: Desk<'_>,
+    ) -> Result<Installed, HubError> {
         self.check_free(&facts.name)?;
         let result = self.bring(facts, source, desk);
         match &result {

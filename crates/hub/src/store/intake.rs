@@ -239,13 +239,14 @@ fn complete_pieces(pieces: &[u64], bytes: u64) -> (usize, u64) {
 }
 
 /// An error of reading, or the caller's wish to stop.
-enum HashError {
+pub(super) enum HashError {
     Io(io::Error),
     Hub(HubError),
 }
 
 impl HashError {
-    fn at(self, action: &'static str, path: &Path) -> HubError {
+    /// The error, with what was attempted on which path.
+    pub(super) fn at(self, action: &'static str, path: &Path) -> HubError {
         match self {
             Self::Io(error) => HubError::io(action, path)(error),
             Self::Hub(error) => error,
@@ -254,7 +255,7 @@ impl HashError {
 }
 
 /// Hashes the rest of a file, telling the bytes done.
-fn hash(
+pub(super) fn hash(
     file: &mut File,
     hasher: &mut Hasher,
     mut told: impl FnMut(u64) -> Result<(), HubError>,

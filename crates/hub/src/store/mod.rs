@@ -9,8 +9,10 @@
 //! A model's folder is filled under `.partial` and appears by one rename, manifest included, so no
 //! reader ever sees half of it. Removing is one rename the other way. What a killed process left
 //! under `.partial` is tidied by the next one that opens the store, under the model's lock.
-//! How files are received is in `intake.rs`; how a pull or import runs as a whole in `install.rs`.
+//! How files are received is in `intake.rs`; how a pull or import runs as a whole in `install.rs`;
+//! whether a model is still what it was in `check.rs`.
 
+mod check;
 mod install;
 mod intake;
 mod lock;
@@ -19,6 +21,7 @@ mod open;
 mod partial;
 mod space;
 
+pub use check::Damage;
 pub use install::{Desk, Installed};
 pub(crate) use intake::CHUNK;
 pub use intake::{FileSpec, Intake, PieceWriter};
@@ -93,12 +96,6 @@ impl Store {
         self.partial(name).resume().files.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))
     }
 
-    /// Are all files of a model where its manifest says? They are not opened.
-    pub fn is_present(&self, manifest: &Manifest) -> bool {
-        let folder = self.folder(&manifest.facts.name);
-        manifest.files.iter().all(|file| file.path(&folder).is_file())
-    }
-
     /// Removes a model, or what is there of an unfinished pull; files in place stay where they are.
     /// Gives the bytes freed in the store.
     ///
@@ -121,7 +118,13 @@ impl Store {
                 return Err(HubError::Busy { name: name.to_string(), holder: held.holder() });
             }
         };
-        let freed = partial.bring_down(&folder)?;
+        self.take_away(name)
+    }
+
+    /// Takes a model's folder out of the store and gives its size; its lock must be held.
+    fn take_away(&self, name: &ModelName) -> Result<u64, HubError> {
+        let partial = self.partial(name);
+        let freed = partial.bring_down(&self.folder(name))?;
         sync_folder(&self.root)?;
         partial.remove()?;
         Ok(freed)

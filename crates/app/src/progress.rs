@@ -3,6 +3,7 @@
 //! [`Meter`] draws any counted work; [`PullProgress`] shows what the hub reports with it.
 
 use crate::context::App;
+use crate::exit::say;
 use hearth_hub::progress::{Observer, Progress, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::cell::RefCell;
@@ -122,7 +123,7 @@ impl Observer for PullProgress {
                 self.meter.borrow_mut().set(label, Unit::Bytes, done, total);
             }
             Progress::Waiting { holder } if !self.quiet => {
-                eprintln!("{} is being worked on by {holder}; waiting for it", self.name);
+                say(format_args!("{} is being worked on by {holder}; waiting for it", self.name));
             }
             Progress::Waiting { .. } | Progress::Step(_) => {}
         }

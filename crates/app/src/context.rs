@@ -3,10 +3,12 @@
 use crate::commands::pull;
 use crate::config::{Env, Settings};
 use crate::exit::say;
+use crate::interrupt::Interrupt;
 use crate::options::Global;
 use crate::terminal::Terminal;
 use hearth_hub::source::Proxies;
 use hearth_hub::{Catalogue, HubError, Ledger, OpenModel, Store, Target, open_path, resolve};
+use std::cell::OnceCell;
 
 /// The context of one run of `hearth`.
 pub(crate) struct App {
@@ -20,6 +22,7 @@ pub(crate) struct App {
     pub(crate) catalogue: Catalogue,
     /// The proxies of the environment, which package clients use.
     pub(crate) proxies: Proxies,
+    interrupt: OnceCell<Interrupt>,
 }
 
 impl App {
@@ -29,7 +32,19 @@ impl App {
         let settings = Settings::load(&global, &env)?;
         let terminal = Terminal::new(settings.color, &env);
         let (quiet, catalogue) = (global.quiet, Catalogue::builtin());
-        Ok(Self { settings, terminal, quiet, catalogue, proxies: Proxies(env.proxies) })
+        let (proxies, interrupt) = (Proxies(env.proxies), OnceCell::new());
+        Ok(Self { settings, terminal, quiet, catalogue, proxies, interrupt })
+    }
+
+    /// What Ctrl-C means; it ends a program that never asks for this.
+    pub(crate) fn interrupt(&self) -> anyhow::Result<&Interrupt> {
+        match self.interrupt.get() {
+            Some(interrupt) => Ok(interrupt),
+            None => {
+                let interrupt = Interrupt::install()?;
+                Ok(self.interrupt.get_or_init(|| interrupt))
+            }
+        }
     }
 
     /// A line for the person at the terminal, on stderr; silent with `--quiet`.

@@ -34,7 +34,7 @@ pub(crate) enum Code {
     Engine = 9,
     /// The input does not fit the context.
     TooLong = 10,
-    /// Stopped by Ctrl-C.
+    /// Stopped by Ctrl-C or another signal that asks for the end.
     Interrupted = 130,
 }
 
@@ -50,7 +50,7 @@ const MEANINGS: [(Code, &str); 11] = [
     (Code::Isolation, "the engine cannot be isolated as required"),
     (Code::Engine, "the engine refused the request, failed or died"),
     (Code::TooLong, "the input does not fit the context"),
-    (Code::Interrupted, "stopped by Ctrl-C"),
+    (Code::Interrupted, "stopped by Ctrl-C or a signal to end"),
 ];
 
 /// The text below `hearth --help`.
@@ -122,6 +122,7 @@ fn code_of_hub(error: &HubError) -> Code {
         ErrorKind::Integrity => Code::Integrity,
         ErrorKind::Store => Code::Store,
         ErrorKind::Busy => Code::Busy,
+        ErrorKind::Stopped => Code::Interrupted,
     }
 }
 

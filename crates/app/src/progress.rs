@@ -4,10 +4,13 @@
 
 use crate::context::App;
 use crate::exit::say;
+use crate::interrupt::Guard;
 use hearth_hub::progress::{Observer, Progress, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// What the numbers of a meter count.
@@ -97,17 +100,29 @@ fn rate(elapsed: Duration, per_second: f64, left: Duration) -> String {
     format!("{per_second:.0} tok/s {}s", left.as_secs())
 }
 
-/// Shows what the hub reports.
+/// Shows what the hub reports, and stops it at Ctrl-C.
 pub(crate) struct PullProgress {
     quiet: bool,
     name: String,
     meter: RefCell<Meter>,
+    /// The user was told that another process has the model.
+    told: Cell<bool>,
+    stop: Arc<AtomicBool>,
+    _guard: Guard,
 }
 
 impl PullProgress {
     /// For work on the model called `name`.
-    pub(crate) fn new(app: &App, name: &str) -> Self {
-        Self { quiet: app.quiet, name: name.to_owned(), meter: RefCell::new(Meter::new(app)) }
+    pub(crate) fn new(app: &App, name: &str) -> anyhow::Result<Self> {
+        let (guard, stop) = app.interrupt()?.guard_work();
+        Ok(Self {
+            quiet: app.quiet,
+            name: name.to_owned(),
+            meter: RefCell::new(Meter::new(app)),
+            told: Cell::new(false),
+            stop,
+            _guard: guard,
+        })
     }
 }
 
@@ -122,12 +137,15 @@ impl Observer for PullProgress {
                 };
                 self.meter.borrow_mut().set(label, Unit::Bytes, done, total);
             }
-            Progress::Waiting { holder } if !self.quiet => {
+            Progress::Waiting { holder } if !self.quiet && !self.told.replace(true) => {
                 say(format_args!("{} is being worked on by {holder}; waiting for it", self.name));
             }
             Progress::Waiting { .. } | Progress::Step(_) => {}
         }
-        ControlFlow::Continue(())
+        match self.stop.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The commands that need no engine, run as a user runs them, each in a home of its own.
 
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -26,6 +27,17 @@ impl Home {
 
     fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
+    }
+
+    /// Makes a package client in the home: `client`.
+    fn client(&self, script: &str) {
+        std::fs::write(self.path("source"), script).unwrap();
+        // Copied by another process, so that no descriptor open for writing keeps it from running.
+        let copied = Command::new("install")
+            .args(["-m", "755"])
+            .args([self.path("source"), self.path("client")])
+            .status();
+        assert!(copied.unwrap().success());
     }
 
     /// Stdout of a run that must succeed.
@@ -238,19 +250,70 @@ fn version_is_quick() {
 fn relative_paths_mean_the_users_folder() {
     let home = Home::new();
     let script = "#!/bin/sh\n[ \"$3\" = config ] || echo \"to ${10}\" > \"$HOME/called\"\n";
-    std::fs::write(home.path("source"), script).unwrap();
-    // Copied by another process, so that no descriptor open for writing keeps it from running.
-    let copied = Command::new("install")
-        .args(["-m", "755"])
-        .args([home.path("source"), home.path("client")])
-        .status();
-    assert!(copied.unwrap().success());
+    home.client(script);
     let args = ["pull", "smollm2:135m", "--store", "mine", "--quiet"];
     let output = home.command(&args).env("HEARTH_PYTHON", "./client").output().unwrap();
     assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
     let called = std::fs::read_to_string(home.path("called")).unwrap();
     let into = home.path("mine/.partial/smollm2-135m/scratch/wheels");
     assert_eq!(called.trim_end(), format!("to {}", into.display()));
+}
+
+/// The client sends the signal to `hearth` and hangs, with a named pipe open that is at its end only
+/// when the client is gone.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_stops_a_pull_and_its_client() {
+    use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat, open};
+    let mode = Mode::from_raw_mode(0o600);
+    let prompt = || {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        writer.write_all(b"hello").unwrap();
+        reader
+    };
+    for (signal, command) in [("INT", "pull"), ("TERM", "pull"), ("HUP", "pull"), ("INT", "run")] {
+        let home = Home::new();
+        for name in ["alive", "never"] {
+            mknodat(CWD, home.path(name), FileType::Fifo, mode, 0).unwrap();
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let alive = open(home.path("alive"), flags, Mode::empty()).unwrap();
+        fcntl_setfl(&alive, OFlags::empty()).unwrap();
+        home.client(&format!(
+            "#!/bin/sh\n[ \"$3\" = config ] && exit 0\nexec 9>\"$HOME/alive\"\necho up >&9\n\
+             kill -{signal} $PPID\nread -r line < \"$HOME/never\"\n"
+        ));
+        let mut command = home.command(&[command, "smollm2:135m"]);
+        command.stdin(prompt());
+        let output = command.env("HEARTH_PYTHON", "./client").output().unwrap();
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(130), "{signal}: {error}");
+        let last = error.trim_end().lines().last().unwrap();
+        assert!(last.contains("stopped; nothing was complete yet"), "{error}");
+        assert!(last.contains("`hearth pull smollm2:135m`"), "{error}");
+        let mut said = String::new();
+        std::fs::File::from(alive).read_to_string(&mut said).unwrap();
+        assert_eq!(said, "up\n", "the client was up and is gone");
+        let ledger = std::fs::read_to_string(home.path(".local/state/hearth/egress.log")).unwrap();
+        assert_eq!(ledger.lines().count(), 2, "{ledger}");
+        assert!(ledger.ends_with("\"bytes\":0,\"outcome\":\"stopped\"}\n"), "{ledger}");
+    }
+}
+
+/// `nohup` sets the signal of a closed terminal aside, and the pull goes on to its end.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_signal_that_is_set_aside_does_not_stop_a_pull() {
+    let home = Home::new();
+    home.client("#!/bin/sh\n[ \"$3\" = config ] || kill -HUP $PPID\n");
+    let mut nohup = Command::new("/bin/sh");
+    nohup.args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_hearth")]);
+    nohup.args(["pull", "smollm2:135m"]).env_clear().env("HOME", home.0.path());
+    nohup.env("HEARTH_PYTHON", home.path("client")).current_dir(home.0.path());
+    let output = nohup.output().unwrap();
+    let error = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{error}");
+    assert!(error.contains("left no package"), "{error}");
 }
 
 #[test]

@@ -7,13 +7,15 @@
 //! seen here; the ledger holds what it was configured to contact.
 
 use crate::{HubError, clock};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 
 /// The ledger of connections.
 #[derive(Clone, Debug)]
@@ -130,7 +132,7 @@ impl Ledger {
 impl Ticket {
     /// Starts a program that dials: input closed, output and errors piped.
     pub(crate) fn start(&self, program: &Program) -> io::Result<Running> {
-        command(program).spawn().map(Running)
+        Running::start(program)
     }
 
     /// Writes the second line: what came, as far as it was seen, and how it ended.
@@ -154,20 +156,44 @@ impl Drop for Ticket {
     }
 }
 
-/// A running program; dropping it ends the program.
-pub(crate) struct Running(pub(crate) Child);
+/// A running program; dropping it before its end kills it and what it started.
+pub(crate) struct Running {
+    child: Child,
+    ended: bool,
+}
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        // Both calls fail only where the program has ended already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+impl Running {
+    fn start(program: &Program) -> io::Result<Self> {
+        Ok(Self { child: command(program).spawn()?, ended: false })
+    }
+
+    /// What it writes: output and errors. Given once.
+    pub(crate) fn pipes(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
+        (self.child.stdout.take(), self.child.stderr.take())
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait()?;
+        self.ended = true;
+        Ok(status)
     }
 }
 
-/// Runs a program that makes no connection (a question about local configuration) to its end.
-pub(crate) fn ask_local(program: &Program) -> io::Result<Output> {
-    command(program).output()
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After its end the number of its group may be another's.
+        if !self.ended {
+            // Both calls fail only where it has ended already.
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Starts a program that makes no connection (a question about local configuration).
+pub(crate) fn ask_local(program: &Program) -> io::Result<Running> {
+    Running::start(program)
 }
 
 fn command(program: &Program) -> Command {
@@ -176,6 +202,8 @@ fn command(program: &Program) -> Command {
         .args(&program.args)
         .current_dir(&program.folder)
         .envs(program.variables.iter().map(|(name, value)| (name, value)))
+        // Ctrl-C on the terminal reaches us alone, who stop the program and write how it ended.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Store,
     /// Another process holds the model.
     Busy,
+    /// The caller stopped the work.
+    Stopped,
 }
 
 /// Any error of the hub.
@@ -155,7 +157,8 @@ impl HubError {
         match self {
             Self::Name { .. } | Self::NameTaken { .. } => ErrorKind::Usage,
             Self::NotFound { .. } | Self::NoFile { .. } => ErrorKind::NotFound,
-            Self::Source { .. } | Self::Stopped => ErrorKind::Source,
+            Self::Source { .. } => ErrorKind::Source,
+            Self::Stopped => ErrorKind::Stopped,
             Self::NotAModel { .. } | Self::Integrity { .. } | Self::Changed { .. } => {
                 ErrorKind::Integrity
             }

@@ -17,7 +17,8 @@ pub enum Stage {
 /// One report. Reports come often; drawing less often is the observer's affair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Another process holds the model; the work waits for it.
+    /// Another process holds the model; the work waits for it. Reported again while it waits, so
+    /// that waiting can be stopped too.
     Waiting {
         /// Who holds it, as far as known.
         holder: String,
@@ -35,7 +36,8 @@ pub enum Progress {
     Step(&'static str),
 }
 
-/// Receives reports; answering `Break` stops the work at that point, as a crash there would.
+/// Receives reports; answering `Break` stops the work at that point, programs that it runs too.
+/// Complete pieces stay for a resume.
 pub trait Observer {
     /// Takes one report.
     fn observe(&self, progress: Progress) -> ControlFlow<()>;

@@ -216,10 +216,15 @@ fn two_pulls_at_once_bring_one_model() {
     let world = World::new();
     let slow = format!("while [ ! -e \"$root/go\" ]; do :; done\n{DOWNLOAD}");
     world.client(&slow);
-    let pull = || world.pull_seen_by(&GoWhenWaiting(&world)).unwrap().fresh;
+    let pull = || {
+        let pulled = world.pull_seen_by(&GoWhenWaiting(&world));
+        // One that failed must not leave the other's client waiting for ever.
+        fs::write(world.path("go"), "").unwrap();
+        pulled
+    };
     let fresh = std::thread::scope(|scope| {
         let other = scope.spawn(pull);
-        [pull(), other.join().unwrap()]
+        [pull(), other.join().unwrap()].map(|pulled| pulled.unwrap().fresh)
     });
     assert_ne!(fresh[0], fresh[1], "one brought it, the other found it");
     assert_eq!(world.lines("calls").len(), 3);

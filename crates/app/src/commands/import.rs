@@ -32,7 +32,7 @@ impl Import {
         };
         let facts = self.facts(app, &name)?;
         let store = app.store()?;
-        let observer = PullProgress::new(app, name.as_str());
+        let observer = PullProgress::new(app, name.as_str())?;
         let ledger = app.ledger();
         let desk = Desk { observer: &observer, ledger: &ledger, command: "import" };
         // Absolute, so that the manifest's source means the same from any folder.

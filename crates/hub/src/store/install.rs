@@ -10,6 +10,10 @@ use crate::egress::Ledger;
 use crate::name::ModelName;
 use crate::progress::{Observer, Progress, report};
 use crate::source::Source;
+use std::time::Duration;
+
+/// How often a lock that another process holds is asked for.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Who asks for a model and who is told about it.
 #[derive(Clone, Copy)]
@@ -85,8 +89,7 @@ impl Store {
         self.check_free(&facts.name)?;
         let result = self.bring(facts, source, desk);
         match &result {
-            // The caller's stop stands for a crash: the next start tidies, as it would then.
-            Ok(_) | Err(HubError::Stopped) => {}
+            Ok(_) => {}
             Err(_) => self.partial(&facts.name).tidy()?,
         }
         Ok(Installed { manifest: result?, fresh: true })
@@ -146,12 +149,15 @@ impl Store {
     }
 
     fn lock_to_write(&self, name: &ModelName, desk: Desk<'_>) -> Result<ExclusiveLock, HubError> {
-        match LockFile::open(&self.locks(), name)?.try_exclusive(desk.command)? {
-            Ok(lock) => Ok(lock),
-            Err(mut held) => {
-                report(desk.observer, Progress::Waiting { holder: held.holder() })?;
-                held.exclusive(desk.command)
-            }
+        let mut file = LockFile::open(&self.locks(), name)?;
+        loop {
+            file = match file.try_exclusive(desk.command)? {
+                Ok(lock) => return Ok(lock),
+                Err(held) => held,
+            };
+            // Asked again and again: the observer could not stop a wait inside the system.
+            report(desk.observer, Progress::Waiting { holder: file.holder() })?;
+            std::thread::sleep(TICK);
         }
     }
 

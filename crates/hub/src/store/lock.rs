@@ -62,12 +62,6 @@ impl LockFile {
         }
     }
 
-    /// Waits for the exclusive lock.
-    pub(crate) fn exclusive(self, doing: &str) -> Result<ExclusiveLock, HubError> {
-        self.file.lock().map_err(HubError::io("lock", &self.path))?;
-        Ok(ExclusiveLock::marked(self.file, doing))
-    }
-
     /// Waits for the shared lock.
     pub(crate) fn shared(self) -> Result<SharedLock, HubError> {
         self.file.lock_shared().map_err(HubError::io("lock", &self.path))?;

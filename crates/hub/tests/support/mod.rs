@@ -109,6 +109,11 @@ dest="${{10}}"
 {download}
 "#
         );
+        self.script(&script);
+    }
+
+    /// Makes the package client: the whole script.
+    pub(crate) fn script(&self, script: &str) {
         let source = self.path("python3.source");
         fs::write(&source, script).unwrap();
         // Written by another process: a file that this one had open for writing could not be run

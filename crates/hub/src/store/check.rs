@@ -31,6 +31,8 @@ pub enum Damage {
     },
     /// A file in place was written to since its import.
     Written,
+    /// It was found before, in these words, and is not repaired yet.
+    Known(String),
     /// It has the right size and cannot be read, or is no GGUF file any more.
     Unreadable(String),
 }
@@ -46,16 +48,25 @@ impl fmt::Display for Damage {
                 write!(f, "damaged: SHA-256 {found}, expected {expected}")
             }
             Self::Written => write!(f, "changed: written to since it was imported"),
+            Self::Known(found) => write!(f, "{found}"),
             Self::Unreadable(found) => write!(f, "damaged: {found}"),
         }
     }
 }
 
 impl Store {
-    /// What is wrong with a model as far as presence and sizes tell; its files are not opened.
+    /// What is wrong with a model as far as presence and sizes tell, or as it was found earlier;
+    /// its files are not opened.
     pub fn damage(&self, manifest: &Manifest) -> Option<Damage> {
         let folder = self.folder(&manifest.facts.name);
-        manifest.files.iter().find_map(|file| sized(&file.path(&folder), file.bytes()))
+        let sizes = manifest.files.iter().find_map(|f| sized(&f.path(&folder), f.bytes()));
+        sizes.or_else(|| manifest.damaged.clone().map(Damage::Known))
+    }
+
+    /// Writes into a model's manifest that it is damaged; its lock must be held.
+    pub(super) fn mark(&self, mut manifest: Manifest, damage: &Damage) -> Result<(), HubError> {
+        manifest.damaged = Some(damage.to_string());
+        manifest.write(&self.folder(&manifest.facts.name))
     }
 
     /// What is wrong with a model: sizes first, then the digest of every file that the store holds.

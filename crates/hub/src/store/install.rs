@@ -2,8 +2,7 @@
 
 use super::intake::Intake;
 use super::lock::{ExclusiveLock, LockFile};
-use super::manifest::{self, Facts, Manifest};
-use super::partial::write_synced;
+use super::manifest::{Facts, Manifest};
 use super::{Store, sync_folder};
 use crate::HubError;
 use crate::egress::Ledger;
@@ -55,6 +54,7 @@ impl Store {
         if let Some(there) = self.already_there(facts, source)? {
             return Ok(there);
         }
+        self.check_free(&facts.name)?;
         self.bring_locked(facts, source, desk)
     }
 
@@ -62,7 +62,7 @@ impl Store {
     /// Waits for processes that use it.
     ///
     /// # Errors
-    /// As [`Store::install`]; the damaged model is gone then.
+    /// As [`Store::install`]; the damaged model stays then, marked as such.
     pub fn repair(
         &self,
         facts: &Facts,
@@ -72,11 +72,14 @@ impl Store {
         let _lock = self.lock_to_write(&facts.name, desk)?;
         if let Some(there) = self.already_there(facts, source)? {
             // Asked again under the lock: another process may have repaired it meanwhile.
-            if self.check(&there.manifest, desk.observer)?.is_none() {
+            let Some(damage) = self.check(&there.manifest, desk.observer)? else {
                 return Ok(there);
-            }
-            self.take_away(&facts.name)?;
+            };
+            // Only the digest may tell, which no list asks for.
+            self.mark(there.manifest, &damage)?;
+            return self.bring_locked(facts, source, desk);
         }
+        self.check_free(&facts.name)?;
         self.bring_locked(facts, source, desk)
     }
 
@@ -86,7 +89,6 @@ impl Store {
         source: &dyn Source,
         desk: Desk<'_>,
     ) -> Result<Installed, HubError> {
-        self.check_free(&facts.name)?;
         let result = self.bring(facts, source, desk);
         match &result {
             Ok(_) => {}
@@ -114,14 +116,13 @@ impl Store {
 
         let manifest = Manifest::new(facts.clone(), label, supplied.verified, supplied.files);
         let model = partial.model();
-        let path = model.join(manifest::FILE);
-        let text =
-            manifest.to_toml().map_err(|found| HubError::Manifest { path: path.clone(), found })?;
         intake.step("write manifest")?;
-        write_synced(&path, text.as_bytes())?;
-        sync_folder(&model)?;
+        manifest.write(&model)?;
         intake.step("publish")?;
         let folder = self.folder(&facts.name);
+        // A damaged model goes out of the way only now, when the good one is complete beside it. If
+        // this ends between the two, the next pull finds all pieces and fetches none.
+        partial.bring_down(&folder)?;
         std::fs::rename(&model, &folder).map_err(HubError::io("publish", &folder))?;
         intake.step("sync store")?;
         sync_folder(self.root())?;

@@ -1,5 +1,7 @@
 //! What the store knows of a model: a small TOML file beside the model, written last.
 
+use super::partial::write_synced;
+use super::sync_folder;
 use crate::HubError;
 use crate::digest::Sha256;
 use crate::name::{FileName, ModelName};
@@ -45,6 +47,9 @@ pub struct Manifest {
     pub installed: String,
     /// True if the digest of every file equals the one in the catalogue.
     pub verified: bool,
+    /// Damage that was found and is not repaired yet, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
     /// The files, in the order of their parts.
     pub files: Vec<StoredFile>,
 }
@@ -108,7 +113,7 @@ impl Manifest {
         files: Vec<StoredFile>,
     ) -> Self {
         let installed = crate::clock::now_rfc3339();
-        Self { version: VERSION, facts, source, installed, verified, files }
+        Self { version: VERSION, facts, source, installed, verified, damaged: None, files }
     }
 
     /// Size of all files.
@@ -121,8 +126,15 @@ impl Manifest {
         self.files.iter().any(|file| matches!(file, StoredFile::InPlace { .. }))
     }
 
-    pub(crate) fn to_toml(&self) -> Result<String, String> {
-        toml::to_string(self).map_err(|error| error.to_string())
+    /// Writes the manifest into a model's folder: the whole of it or nothing, even if the power
+    /// goes right after.
+    pub(super) fn write(&self, folder: &Path) -> Result<(), HubError> {
+        let (path, new) = (folder.join(FILE), folder.join("manifest.tmp"));
+        let text = toml::to_string(self)
+            .map_err(|e| HubError::Manifest { path: path.clone(), found: e.to_string() })?;
+        write_synced(&new, text.as_bytes())?;
+        std::fs::rename(&new, &path).map_err(HubError::io("write", &path))?;
+        sync_folder(folder)
     }
 
     /// Reads the manifest of a model's folder; `None` if there is none.
@@ -179,14 +191,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::read(folder.path()).unwrap(), None);
         let manifest = manifest();
-        std::fs::write(folder.path().join(FILE), manifest.to_toml().unwrap()).unwrap();
+        manifest.write(folder.path()).unwrap();
         assert_eq!(Manifest::read(folder.path()).unwrap(), Some(manifest));
     }
 
     #[test]
     fn hostile_manifests_are_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let good = manifest().to_toml().unwrap();
+        let good = toml::to_string(&manifest()).unwrap();
         let digest = Sha256::of(b"x").to_string();
         for bad in [
             good.replace("\"a.gguf\"", "\"../a.gguf\""),

@@ -136,12 +136,8 @@ impl Store {
         for folder in visible_folders(&partials)? {
             let lock = LockFile::open_folder(&self.locks(), &folder)?;
             if let Ok(_lock) = lock.try_exclusive("tidying up")? {
-                let installed = Manifest::read(&self.root.join(&folder));
-                let partial = Partial::at(partials.join(&folder));
-                match installed {
-                    Ok(None) => partial.tidy()?,
-                    _ => partial.remove()?,
-                }
+                // Beside a model that is there, too: complete pieces may be those of its repair.
+                Partial::at(partials.join(&folder)).tidy()?;
             }
         }
         Ok(())

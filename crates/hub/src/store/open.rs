@@ -39,8 +39,10 @@ impl Store {
     pub fn open_model(&self, name: &ModelName) -> Result<OpenModel, HubError> {
         // Asked first without the lock: a pull may hold it for long, a reader of a model that is
         // there never waits longer than `rm` takes.
-        if self.manifest(name)?.is_none() {
-            return Err(not_found(name));
+        let manifest = self.manifest(name)?.ok_or_else(|| not_found(name))?;
+        if let Some(found) = manifest.damaged {
+            let path = self.folder(name);
+            return Err(HubError::Changed { name: name.to_string(), path, found });
         }
         let lock = LockFile::open(&self.locks(), name)?.shared()?;
         let manifest = self.manifest(name)?.ok_or_else(|| not_found(name))?;

@@ -71,6 +71,16 @@ pub enum HubError {
         /// What holds it.
         holder: String,
     },
+    /// A part of a split model, without the others.
+    #[error("{path}: {found}; {next}")]
+    Part {
+        /// The part.
+        path: PathBuf,
+        /// What was found.
+        found: String,
+        /// What to give instead.
+        next: String,
+    },
     /// A source failed.
     #[error("{source_name}: {found}")]
     Source {
@@ -159,9 +169,10 @@ impl HubError {
             Self::NotFound { .. } | Self::NoFile { .. } => ErrorKind::NotFound,
             Self::Source { .. } => ErrorKind::Source,
             Self::Stopped => ErrorKind::Stopped,
-            Self::NotAModel { .. } | Self::Integrity { .. } | Self::Changed { .. } => {
-                ErrorKind::Integrity
-            }
+            Self::NotAModel { .. }
+            | Self::Part { .. }
+            | Self::Integrity { .. }
+            | Self::Changed { .. } => ErrorKind::Integrity,
             Self::NoSpace { .. }
             | Self::Manifest { .. }
             | Self::Ledger { .. }

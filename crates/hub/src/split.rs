@@ -10,26 +10,42 @@ const PARTS_CAP: u32 = 512;
 /// a part. Whichever part is named, all are meant.
 ///
 /// # Errors
-/// If the number in the name is out of range or a part is missing.
+/// If the file is not there, the number in its name is out of range or another part is missing.
 pub(crate) fn parts(path: &Path) -> Result<Vec<PathBuf>, HubError> {
-    let not = |found: String| HubError::NotAModel { path: path.to_owned(), found };
+    let wrong = |found, next| HubError::Part { path: path.to_owned(), found, next };
     let Some((stem, number, count)) = path.file_name().and_then(|n| n.to_str()).and_then(parse)
     else {
         return Ok(vec![path.to_owned()]);
     };
-    if count > PARTS_CAP || number == 0 || number > count {
-        return Err(not(format!(
-            "its name says part {number} of {count}; at most {PARTS_CAP} parts are opened"
-        )));
+    if !path.exists() {
+        return Err(HubError::NoFile { path: path.to_owned() });
     }
-    let paths: Vec<PathBuf> = (1..=count)
-        .map(|part| path.with_file_name(format!("{stem}-{part:05}-of-{count:05}.gguf")))
-        .collect();
-    match paths.iter().find(|part| !part.exists()) {
-        Some(missing) => {
-            Err(not(format!("it is one of {count} parts, and {} is missing", missing.display())))
-        }
+    let found = format!("its name says part {number} of {count}");
+    let named = |part: u32| format!("{stem}-{part:05}-of-{count:05}.gguf");
+    if count > PARTS_CAP {
+        let next = format!("at most {PARTS_CAP} parts are opened: join them into fewer files");
+        return Err(wrong(found, next));
+    }
+    if count == 0 || number == 0 || number > count {
+        let first = if count == 0 { format!("{stem}.gguf") } else { named(1) };
+        let next =
+            format!("there is no such part: give {first}, or rename the file if it is whole");
+        return Err(wrong(found, next));
+    }
+    let paths: Vec<PathBuf> = (1..=count).map(|part| path.with_file_name(named(part))).collect();
+    let missing: Vec<String> =
+        (1..=count).zip(&paths).filter(|(_, path)| !path.exists()).map(|(n, _)| named(n)).collect();
+    match missing.first() {
         None => Ok(paths),
+        Some(first) => {
+            let others = match missing.len() {
+                1 => first.clone(),
+                more => format!("{first} and {} more", more - 1),
+            };
+            let found = format!("{found}, and {others} is missing beside it");
+            let next = format!("put all {count} parts into one folder and give {}", named(1));
+            Err(wrong(found, next))
+        }
     }
 }
 
@@ -75,10 +91,22 @@ mod tests {
         std::fs::write(path(1), "").unwrap();
         std::fs::write(path(3), "").unwrap();
         let error = parts(&path(3)).unwrap_err().to_string();
-        assert!(error.contains("m-00002-of-00003.gguf is missing"), "{error}");
+        let words = "says part 3 of 3, and m-00002-of-00003.gguf is missing beside it; put all";
+        assert!(error.contains(words), "{error}");
+        assert!(error.ends_with("give m-00001-of-00003.gguf"), "{error}");
         std::fs::write(path(2), "").unwrap();
         assert_eq!(parts(&path(2)).unwrap(), vec![path(1), path(2), path(3)]);
-        assert!(parts(&folder.path().join("m-00000-of-00003.gguf")).is_err());
-        assert!(parts(&folder.path().join("m-00001-of-99999.gguf")).is_err());
+        for (name, words) in [
+            ("m-00000-of-00003.gguf", "no such part: give m-00001-of-00003.gguf"),
+            ("m-00005-of-00003.gguf", "says part 5 of 3; there is no such part: give m-00001-"),
+            ("m-00001-of-00000.gguf", "give m.gguf"),
+            ("m-00001-of-99999.gguf", "at most 512 parts"),
+        ] {
+            let path = folder.path().join(name);
+            assert!(matches!(parts(&path), Err(HubError::NoFile { .. })), "{name}");
+            std::fs::write(&path, "").unwrap();
+            let error = parts(&path).unwrap_err().to_string();
+            assert!(error.contains(words), "{error}");
+        }
     }
 }

@@ -228,7 +228,7 @@ pub(crate) fn code_of(error: &CellError) -> Code {
 
 fn code_of_failure(kind: FailureKind) -> Code {
     match kind {
-        FailureKind::Model => Code::Integrity,
+        FailureKind::Model | FailureKind::Unsupported => Code::Integrity,
         FailureKind::TooLong => Code::TooLong,
         FailureKind::Request | FailureKind::Memory | FailureKind::Internal => Code::Engine,
     }

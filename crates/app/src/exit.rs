@@ -98,7 +98,7 @@ pub(crate) fn advise(error: anyhow::Error, advice: &str) -> anyhow::Error {
 }
 
 /// The code of an error: that of the first cause that has one.
-fn code_of(error: &anyhow::Error) -> Code {
+pub(crate) fn code_of(error: &anyhow::Error) -> Code {
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return failure.code;

@@ -57,6 +57,18 @@ impl Home {
     }
 }
 
+/// A whole file with one tensor, of an architecture that is not known.
+fn gguf(file_type: Option<u32>) -> Vec<u8> {
+    let mut writer = hearth_engine::gguf::write::Writer::new();
+    writer.set("general.architecture", "to-come");
+    writer.set("general.name", "a model to come");
+    if let Some(number) = file_type {
+        writer.set("general.file_type", number);
+    }
+    writer.tensor("a", hearth_kernels::quant::TensorType::F32, &[4]).unwrap();
+    writer.to_vec(&[&[0; 16]]).unwrap()
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
@@ -64,31 +76,64 @@ fn text(bytes: &[u8]) -> String {
 #[test]
 fn import_list_show_rm() {
     let home = Home::new();
-    std::fs::write(home.path("Tiny.Q4_1.gguf"), b"GGUF and more").unwrap();
+    let file = gguf(None);
+    let size = format!("{} bytes", file.len());
+    std::fs::write(home.path("Tiny.Q4_1.gguf"), file).unwrap();
     assert_eq!(home.ok(&["list"]), "");
     let said = home.ok(&["import", "Tiny.Q4_1.gguf"]);
-    assert_eq!(said, "tiny.q4_1 (13 bytes, in place) is now in the store\n");
+    assert_eq!(said, format!("tiny.q4_1 ({size}, in place) is now in the store\n"));
     let said = home.ok(&["import", "Tiny.Q4_1.gguf"]);
-    assert_eq!(said, "tiny.q4_1 (13 bytes, in place) was already in the store\n");
+    assert_eq!(said, format!("tiny.q4_1 ({size}, in place) was already in the store\n"));
 
     let list: serde_json::Value = serde_json::from_str(&home.ok(&["list", "--json"])).unwrap();
     let model = &list["stored"][0];
-    assert_eq!(model["name"], "tiny.q4_1");
+    assert_eq!((&model["name"], &model["quant"]), (&"tiny.q4_1".into(), &"Q4_1".into()));
     assert_eq!((&model["verified"], &model["in_place"]), (&false.into(), &true.into()));
     assert_eq!(list["available"], serde_json::json!([]));
     let table = home.ok(&["list", "--all"]);
     assert!(table.contains("in place: file") && table.contains("smollm2:135m"), "{table}");
-    // The file is a GGUF by its first bytes only: it has its name, and the engine refuses it.
-    home.fails(&["show", "tiny.q4_1"], 5);
-    home.fails(&["show", "Tiny.Q4_1.gguf"], 5);
+    assert!(home.ok(&["show", "tiny.q4_1"]).contains("a model to come"));
+    assert!(home.ok(&["show", "Tiny.Q4_1.gguf"]).contains("a model to come"));
     assert!(home.ok(&["show", "smollm2:135m"]).contains("Apache-2.0"));
 
     std::fs::rename(home.path("Tiny.Q4_1.gguf"), home.path("away")).unwrap();
     assert!(home.ok(&["list"]).contains("file gone"));
     std::fs::rename(home.path("away"), home.path("Tiny.Q4_1.gguf")).unwrap();
-    home.ok(&["rm", "tiny.q4_1"]);
+    let said = home.ok(&["rm", "tiny.q4_1"]);
+    let path = home.path("Tiny.Q4_1.gguf").canonicalize().unwrap();
+    let path = path.display();
+    assert_eq!(said, format!("removed tiny.q4_1 from the list; the file {path} is untouched\n"));
     assert!(home.path("Tiny.Q4_1.gguf").exists(), "rm leaves an imported file alone");
     assert_eq!(home.ok(&["list"]), "");
+}
+
+/// A damaged file is refused with the reason; one that is only newer than this program, or of an
+/// architecture that it does not know, gets its name.
+#[test]
+fn a_damaged_file_is_not_imported() {
+    let home = Home::new();
+    let file = gguf(Some(15));
+    for (word, bytes) in [
+        ("whole", &file[..file.len() - 31]),
+        ("has room for", &file[..60]),
+        ("damaged", b"GGUF and more noise"),
+    ] {
+        std::fs::write(home.path("bad.gguf"), bytes).unwrap();
+        let error = home.fails(&["import", "bad.gguf"], 5);
+        assert!(error.contains("bad.gguf") && error.contains(word), "{error}");
+        assert!(error.contains("; it was not imported"), "{error}");
+        assert_eq!(home.ok(&["list"]), "");
+    }
+    std::fs::write(home.path("other.gguf"), &file).unwrap();
+    let said: serde_json::Value =
+        serde_json::from_str(&home.ok(&["import", "other.gguf", "--json"])).unwrap();
+    assert_eq!((&said["family"], &said["quant"]), (&"to-come".into(), &"Q4_K_M".into()));
+    let mut newer = file;
+    newer[4] = 4;
+    std::fs::write(home.path("newer.gguf"), newer).unwrap();
+    let output = home.run(&["import", "newer.gguf"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("GGUF version 4"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -161,6 +206,8 @@ fn a_damaged_model_is_not_called_verified() {
     put(b"GGUF and m0re");
     let error = home.fails(&["pull", "smollm2:135m"], 4);
     assert!(error.contains("damaged: SHA-256") && error.contains("fetching it again"), "{error}");
+    let list = home.ok(&["list"]);
+    assert!(list.contains("damaged: SHA-256") && list.contains("; pull again"), "{list}");
     put(b"GGUF and");
     let list = home.ok(&["list"]);
     assert!(list.contains("damaged: 8 bytes, expected 13; pull again"), "{list}");
@@ -174,8 +221,19 @@ fn a_damaged_model_is_not_called_verified() {
 #[test]
 fn another_file_under_a_catalogue_name_is_not_what_pull_means() {
     let home = Home::new();
-    std::fs::write(home.path("other.gguf"), b"GGUF and more").unwrap();
-    home.ok(&["import", "other.gguf", "--name", "smollm2:135m"]);
+    std::fs::write(home.path("smollm2.gguf"), gguf(None)).unwrap();
+    for name in [&["--name", "smollm2:135m"][..], &[]] {
+        let error = home.fails(&[&["import", "smollm2.gguf"], name].concat(), 2);
+        assert!(error.contains("kept for the catalogue's `smollm2:135m`"), "{error}");
+        assert!(error.contains("choose another with --name"), "{error}");
+    }
+    // One that an earlier version let in.
+    home.ok(&["import", "smollm2.gguf", "--name", "mine"]);
+    let models = home.path(".local/share/hearth/models");
+    let manifest = std::fs::read_to_string(models.join("mine/manifest.toml")).unwrap();
+    std::fs::create_dir(models.join("smollm2-135m")).unwrap();
+    let manifest = manifest.replace("\"mine\"", "\"smollm2:135m\"");
+    std::fs::write(models.join("smollm2-135m/manifest.toml"), manifest).unwrap();
     let error = home.fails(&["pull", "smollm2:135m"], 2);
     assert!(error.contains("not the catalogue's model: it came from file "), "{error}");
 }

@@ -49,6 +49,8 @@ pub fn describe(
         },
         chat_template: template.map(|template| template.source().to_owned()),
         chat_template_sha256: template.map(|template| template.sha256().to_owned()),
+        // A key for show only: one of a wrong type is as good as none.
+        file_type: meta.u64("general.file_type").unwrap_or_default(),
         metadata: meta.iter().map(|(key, value)| (key.to_owned(), shown(value))).collect(),
         architecture,
     })

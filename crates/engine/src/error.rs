@@ -66,6 +66,8 @@ impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
         let kind = match error {
             ModelError::Context { .. } => FailureKind::TooLong,
+            ModelError::Unsupported(_) => FailureKind::Unsupported,
+            ModelError::Gguf(ref error) if error.is_unsupported() => FailureKind::Unsupported,
             _ => FailureKind::Model,
         };
         Failure { kind, message: error.to_string() }

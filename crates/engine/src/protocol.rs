@@ -444,8 +444,10 @@ pub struct Failure {
 /// Kinds of error that a caller may want to tell apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailureKind {
-    /// The file is not a valid or supported model.
+    /// The file is not a valid model.
     Model,
+    /// The file may be a valid model, of a kind that this version does not run.
+    Unsupported,
     /// The request is wrong: a parameter, a schema, a missing template.
     Request,
     /// The input does not fit the context.
@@ -515,6 +517,8 @@ pub struct ModelCard {
     pub chat_template: Option<String>,
     /// SHA-256 of the template in hexadecimal.
     pub chat_template_sha256: Option<String>,
+    /// `general.file_type`, if present: the number that names the mix of tensor types.
+    pub file_type: Option<u64>,
     /// All other metadata, rendered short.
     pub metadata: Vec<(String, String)>,
 }

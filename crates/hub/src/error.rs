@@ -71,6 +71,23 @@ pub enum HubError {
         /// What holds it.
         holder: String,
     },
+    /// The name is that of a model of the catalogue, and the file is another.
+    #[error(
+        "the name `{name}` is kept for the catalogue's `{entry}` ({expected}), and {path} is not \
+         that file: {found}; choose another with --name"
+    )]
+    CatalogueName {
+        /// The name.
+        name: String,
+        /// The catalogue's model.
+        entry: String,
+        /// The file.
+        path: PathBuf,
+        /// What the file is.
+        found: String,
+        /// What the catalogue says.
+        expected: String,
+    },
     /// A part of a split model, without the others.
     #[error("{path}: {found}; {next}")]
     Part {
@@ -165,7 +182,9 @@ impl HubError {
     /// The kind, for exit codes.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Name { .. } | Self::NameTaken { .. } => ErrorKind::Usage,
+            Self::Name { .. } | Self::NameTaken { .. } | Self::CatalogueName { .. } => {
+                ErrorKind::Usage
+            }
             Self::NotFound { .. } | Self::NoFile { .. } => ErrorKind::NotFound,
             Self::Source { .. } => ErrorKind::Source,
             Self::Stopped => ErrorKind::Stopped,

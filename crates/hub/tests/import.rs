@@ -4,7 +4,7 @@ mod support;
 
 use hearth_hub::progress::Silent;
 use hearth_hub::source::FileSource;
-use hearth_hub::{Desk, HubError, Installed, open_path};
+use hearth_hub::{Catalogue, Desk, HubError, Installed, open_path};
 use std::fs;
 use std::path::Path;
 use support::{World, facts, files_under};
@@ -12,7 +12,11 @@ use support::{World, facts, files_under};
 fn import(world: &World, name: &str, path: &Path) -> Result<Installed, HubError> {
     let ledger = world.ledger();
     let desk = Desk { observer: &Silent, ledger: &ledger, command: "import" };
-    world.store().install(&facts(name), &FileSource::new(path.to_owned()), desk)
+    let facts = facts(name);
+    let mut catalogue = Catalogue::builtin();
+    catalogue.entries.push(world.entry.clone());
+    let source = FileSource::new(path.to_owned(), &facts.name, &catalogue);
+    world.store().install(&facts, &source, desk)
 }
 
 #[test]
@@ -101,6 +105,24 @@ fn a_name_is_taken_only_once() {
     assert!(world.store().open_model(&"a:b-c".parse().unwrap()).is_err());
     assert!(world.store().remove(&"a:b-c".parse().unwrap()).is_err());
     assert_eq!(world.store().list().unwrap().len(), 1);
+}
+
+/// A name of the catalogue, its family's name and a name with the same folder mean the catalogue's
+/// bytes and no others.
+#[test]
+fn a_name_of_the_catalogue_is_for_its_bytes() {
+    let world = World::new();
+    let (same, other) = (world.path("same.gguf"), world.path("other.gguf"));
+    fs::write(&same, &world.model).unwrap();
+    fs::write(&other, [&world.model[..], b"x"].concat()).unwrap();
+    for name in ["test:tiny", "test", "test-tiny"] {
+        let error = import(&world, name, &other).unwrap_err();
+        assert!(matches!(error, HubError::CatalogueName { .. }), "{error}");
+        let words = format!("the name `{name}` is kept for the catalogue's `test:tiny` (SHA-256 ");
+        assert!(error.to_string().contains(&words), "{error}");
+        world.assert_empty();
+    }
+    assert!(import(&world, "test:tiny", &same).unwrap().manifest.verified);
 }
 
 #[test]

@@ -2,8 +2,11 @@
 
 use super::show;
 use crate::context::App;
+use crate::exit::{Code, Failure, code_of};
 use crate::progress::PullProgress;
 use clap::Args;
+use hearth_cell::CellError;
+use hearth_engine::protocol::{FailureKind, ModelCard};
 use hearth_hub::source::FileSource;
 use hearth_hub::{Desk, Facts, ModelName, model_stem, open_path, readable};
 use std::io::Write;
@@ -37,7 +40,10 @@ impl Import {
         let desk = Desk { observer: &observer, ledger: &ledger, command: "import" };
         // Absolute, so that the manifest's source means the same from any folder.
         let path = std::path::absolute(&self.file)?;
-        let installed = store.install(&facts, &FileSource::new(path), desk)?;
+        let source = FileSource::new(path, &name, &app.catalogue);
+        let installed = store.install(&facts, &source, desk)?;
+        // The bar must be gone before a line is written.
+        drop(observer);
         let manifest = &installed.manifest;
         if self.json {
             return show::print_json(&show::json_of(manifest, &store));
@@ -48,11 +54,15 @@ impl Import {
         Ok(())
     }
 
-    /// What the file says about itself. A file that this engine cannot read may be for a later one:
-    /// it gets its name all the same, and the user is told.
+    /// What the file says about itself. A file that this engine cannot run may be for a later one:
+    /// it gets its name all the same, and the user is told. A damaged one is refused.
     fn facts(&self, app: &App, name: &ModelName) -> anyhow::Result<Facts> {
         let card = match show::describe(app, open_path(&self.file)?, None) {
             Ok(card) => Some(card),
+            Err(error) if is_damage(&error) => {
+                let text = format!("{}: {error:#}; it was not imported", self.file.display());
+                return Err(Failure::new(Code::Integrity, text));
+            }
             Err(error) => {
                 app.note(format_args!("note: the engine cannot use this file: {error:#}"));
                 None
@@ -65,10 +75,76 @@ impl Import {
             about: title.map_or_else(|| format!("imported from {file_name}"), short),
             family: card.as_ref().map(|card| short(card.architecture.clone())),
             parameters: card.as_ref().map(|card| count(card.parameters)),
-            quant: card.as_ref().and_then(|card| Some(short(card.tensor_types.first()?.0.clone()))),
+            quant: quant(card.as_ref(), model_stem(&file_name)),
             instruct: card.as_ref().map(|card| card.chat_template.is_some()),
             licence: card.and_then(|card| card.license).map(short),
         })
+    }
+}
+
+/// Is the file damaged, by the words of the sealed engine? Not so if that only does not know its
+/// kind, or could not be started.
+fn is_damage(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<CellError>() {
+        Some(CellError::Load(failure)) => failure.kind == FailureKind::Model,
+        Some(_) => false,
+        None => code_of(error) == Code::Integrity,
+    }
+}
+
+/// What `general.file_type` stands for, by ggml's numbers; what is not here is not given any more.
+const FILE_TYPES: [(u64, &str); 33] = [
+    (0, "F32"),
+    (1, "F16"),
+    (2, "Q4_0"),
+    (3, "Q4_1"),
+    (7, "Q8_0"),
+    (8, "Q5_0"),
+    (9, "Q5_1"),
+    (10, "Q2_K"),
+    (11, "Q3_K_S"),
+    (12, "Q3_K_M"),
+    (13, "Q3_K_L"),
+    (14, "Q4_K_S"),
+    (15, "Q4_K_M"),
+    (16, "Q5_K_S"),
+    (17, "Q5_K_M"),
+    (18, "Q6_K"),
+    (19, "IQ2_XXS"),
+    (20, "IQ2_XS"),
+    (21, "Q2_K_S"),
+    (22, "IQ3_XS"),
+    (23, "IQ3_XXS"),
+    (24, "IQ1_S"),
+    (25, "IQ4_NL"),
+    (26, "IQ3_S"),
+    (27, "IQ3_M"),
+    (28, "IQ2_S"),
+    (29, "IQ2_M"),
+    (30, "IQ4_XS"),
+    (31, "IQ1_M"),
+    (32, "BF16"),
+    (36, "TQ1_0"),
+    (37, "TQ2_0"),
+    (38, "MXFP4_MOE"),
+];
+
+/// Set in `general.file_type` where the converter guessed it.
+const GUESSED: u64 = 1024;
+
+/// The quantisation: as the file states it, else as its name does, else the type that most bytes
+/// have.
+fn quant(card: Option<&ModelCard>, stem: &str) -> Option<String> {
+    let number = card.and_then(|card| card.file_type).map(|number| number & !GUESSED);
+    let stated = FILE_TYPES.iter().find(|(known, _)| Some(*known) == number);
+    let named = || {
+        let words = stem.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let mut words = words.map(str::to_ascii_uppercase);
+        words.find_map(|word| FILE_TYPES.iter().find(|(_, name)| *name == word))
+    };
+    match stated.or_else(named) {
+        Some((_, name)) => Some((*name).to_owned()),
+        None => Some(short(card?.tensor_types.first()?.0.clone())),
     }
 }
 

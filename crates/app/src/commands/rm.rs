@@ -2,8 +2,9 @@
 
 use crate::context::App;
 use crate::exit::{Code, Failure};
+use crate::terminal::plain;
 use clap::Args;
-use hearth_hub::{HubError, ModelName, Target, readable, resolve};
+use hearth_hub::{HubError, ModelName, Store, StoredFile, Target, readable, resolve};
 use std::io::Write;
 
 /// Remove a model from the store
@@ -18,11 +19,9 @@ impl Rm {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         let store = app.store()?;
         // The plain name first: a model whose manifest is broken can still be removed by it.
-        let direct = self.model.parse::<ModelName>().and_then(|name| {
-            let freed = store.remove(&name)?;
-            Ok((name, freed))
-        });
-        let (name, freed) = match direct {
+        let direct =
+            self.model.parse::<ModelName>().and_then(|name| Ok((remove(&store, &name)?, name)));
+        let (said, name) = match direct {
             Ok(removed) => removed,
             Err(HubError::NotFound { .. } | HubError::Name { .. }) => {
                 let name = match resolve(&self.model, &store, &app.catalogue)? {
@@ -39,12 +38,30 @@ impl Rm {
                         return Err(Failure::new(Code::Usage, text));
                     }
                 };
-                let freed = store.remove(&name)?;
-                (name, freed)
+                (remove(&store, &name)?, name)
             }
             Err(error) => return Err(error.into()),
         };
-        writeln!(std::io::stdout(), "removed {name} ({} freed)", readable(freed))?;
+        writeln!(std::io::stdout(), "removed {name} {said}")?;
         Ok(())
     }
+}
+
+/// Removes a model and says what that did: freed space, or left the user's own file alone.
+fn remove(store: &Store, name: &ModelName) -> Result<String, HubError> {
+    // A manifest that cannot be read does not keep its model from being removed.
+    let manifest = store.manifest(name).ok().flatten();
+    let freed = store.remove(name)?;
+    let mut kept =
+        manifest.iter().flat_map(|manifest| &manifest.files).filter_map(|file| match file {
+            StoredFile::InPlace { path, .. } => Some(plain(&path.display().to_string())),
+            StoredFile::Store { .. } => None,
+        });
+    Ok(match (kept.next(), kept.count()) {
+        (None, _) => format!("({} freed)", readable(freed)),
+        (Some(path), 0) => format!("from the list; the file {path} is untouched"),
+        (Some(path), more) => {
+            format!("from the list; the file {path} and its {more} other parts are untouched")
+        }
+    })
 }

@@ -116,7 +116,26 @@ impl From<std::io::Error> for GgufError {
     }
 }
 
+/// Kind numbers and versions up to this may be given out one day; larger ones are noise.
+const GIVEN_OUT_ONE_DAY: u32 = 255;
+
 impl GgufError {
+    /// True if the file may be whole and only of a kind that this version does not read; false if
+    /// it is damaged.
+    pub(crate) fn is_unsupported(&self) -> bool {
+        match self {
+            GgufError::BigEndian { .. }
+            | GgufError::Version1
+            | GgufError::NestedArray { .. }
+            | GgufError::ArrayBytes { .. } => true,
+            GgufError::Version { found } => (1..=GIVEN_OUT_ONE_DAY).contains(found),
+            GgufError::ValueType { found, .. } => *found <= GIVEN_OUT_ONE_DAY,
+            GgufError::TensorType { id, .. } => *id <= GIVEN_OUT_ONE_DAY,
+            GgufError::InPart { error, .. } => error.is_unsupported(),
+            _ => false,
+        }
+    }
+
     /// Names the part (counted from 0) where there is more than one.
     pub(super) fn in_part(self, number: usize, count: usize) -> GgufError {
         if count == 1 {

@@ -1,7 +1,9 @@
 //! A file the user has: recorded where it is, never copied or changed.
 
 use super::{Source, Supplied};
-use crate::store::Intake;
+use crate::catalogue::{Catalogue, Entry};
+use crate::name::ModelName;
+use crate::store::{Intake, StoredFile};
 use crate::{HubError, split};
 use std::path::PathBuf;
 
@@ -9,12 +11,46 @@ use std::path::PathBuf;
 #[derive(Clone, Debug)]
 pub struct FileSource {
     path: PathBuf,
+    claim: Option<Claim>,
+}
+
+/// A name that only one file may have.
+#[derive(Clone, Debug)]
+struct Claim {
+    name: ModelName,
+    entry: Entry,
 }
 
 impl FileSource {
-    /// The model at `path`.
-    pub fn new(path: PathBuf) -> Self {
-        Self { path }
+    /// The model at `path`, to be called `name`. A name that the catalogue knows, or whose folder
+    /// it needs, is given only to the catalogue's own bytes: whoever asks for that name by pulling
+    /// or running it means those.
+    pub fn new(path: PathBuf, name: &ModelName, catalogue: &Catalogue) -> Self {
+        let entries = &catalogue.entries;
+        let entry = catalogue
+            .find(name)
+            .or_else(|| entries.iter().find(|entry| entry.name.folder() == name.folder()));
+        let claim = entry.map(|entry| Claim { name: name.clone(), entry: entry.clone() });
+        Self { path, claim }
+    }
+
+    /// Refuses the files if the name belongs to others.
+    fn check(&self, claim: &Claim, files: &[StoredFile]) -> Result<(), HubError> {
+        let found = match files {
+            [file] if Some(file.sha256()) == claim.entry.sha256 => return Ok(()),
+            [file] => format!("SHA-256 {}", file.sha256()),
+            _ => format!("{} files", files.len()),
+        };
+        Err(HubError::CatalogueName {
+            name: claim.name.to_string(),
+            entry: claim.entry.name.to_string(),
+            path: self.path.clone(),
+            found,
+            expected: match claim.entry.sha256 {
+                Some(sha256) => format!("SHA-256 {sha256}"),
+                None => "whose checksum is not known".to_owned(),
+            },
+        })
     }
 }
 
@@ -25,7 +61,11 @@ impl Source for FileSource {
 
     fn bring(&self, intake: &Intake<'_>) -> Result<Supplied, HubError> {
         let paths = split::parts(&self.path)?;
-        let files = paths.iter().map(|path| intake.in_place(path)).collect::<Result<_, _>>()?;
-        Ok(Supplied { files, verified: false })
+        let files: Vec<StoredFile> =
+            paths.iter().map(|path| intake.in_place(path)).collect::<Result<_, _>>()?;
+        if let Some(claim) = &self.claim {
+            self.check(claim, &files)?;
+        }
+        Ok(Supplied { files, verified: self.claim.is_some() })
     }
 }

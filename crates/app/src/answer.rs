@@ -35,7 +35,7 @@ pub(crate) fn generate(
     request: Generate,
     show: Show,
 ) -> anyhow::Result<Answer> {
-    let reply = running.engine.submit(Job::Generate(Box::new(request)))?;
+    let reply = running.submit(Job::Generate(Box::new(request)))?;
     let guard = interrupt.guard(reply.canceller());
     let mut out = std::io::stdout().lock();
     let visible = out.is_terminal();

@@ -144,6 +144,12 @@ impl EngineArgs {
 }
 
 impl Running {
+    /// Starts a job. If the engine died since the last one, that is said: nothing of a conversation
+    /// is lost, but the next answer comes late.
+    pub(crate) fn submit(&self, job: Job) -> Result<Reply, CellError> {
+        self.engine.submit(job, &mut |death| exit::say(format_args!("{death}; starting it again")))
+    }
+
     /// Runs one job to its end, handing every event but the last and the progress to `on_event`.
     pub(crate) fn finish(
         &self,
@@ -151,7 +157,7 @@ impl Running {
         job: Job,
         mut on_event: impl FnMut(Event) -> anyhow::Result<()>,
     ) -> anyhow::Result<Stats> {
-        follow(app, self.engine.submit(job)?, &mut on_event)
+        follow(app, self.submit(job)?, &mut on_event)
     }
 }
 

@@ -77,6 +77,33 @@ fn a_person_holds_a_conversation() {
 }
 
 #[test]
+fn a_text_of_several_lines_is_recalled_whole() {
+    let home = Home::new(Kind::Chat);
+    let args = [&SHORT[..], &["--verbose"]].concat();
+    let first = [
+        (PROMPT, "\"\"\"one\r"),
+        ("... ", "two\"\"\"\r"),
+        ("context   ", ""),
+        (PROMPT, UP),
+        ("\"\"\"one", ""),
+        ("two\"\"\"", CTRL_C),
+        (PROMPT, CTRL_D),
+    ];
+    let shown = conversation(&home, &args, &first);
+    // `<s>`, then one token for each byte of `[user]one\ntwo\n[assistant]`.
+    assert!(shown.contains("prompt    26 tokens"), "{shown}");
+    let again = [
+        (PROMPT, UP),
+        ("\"\"\"one", ""),
+        ("two\"\"\"", "\r"),
+        ("context   ", ""),
+        (PROMPT, CTRL_D),
+    ];
+    let shown = conversation(&home, &args, &again);
+    assert!(shown.contains("prompt    26 tokens"), "{shown}");
+}
+
+#[test]
 fn ctrl_c_ends_the_answer_and_not_the_conversation() {
     let home = Home::new(Kind::Chat);
     let endless =

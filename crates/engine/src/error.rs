@@ -66,6 +66,9 @@ impl From<ModelError> for Failure {
     fn from(error: ModelError) -> Self {
         let kind = match error {
             ModelError::Context { .. } => FailureKind::TooLong,
+            ModelError::Gguf(GgufError::InPart { part, .. } | GgufError::Split { part, .. }) => {
+                FailureKind::Part(part)
+            }
             _ => FailureKind::Model,
         };
         Failure { kind, message: error.to_string() }

@@ -446,6 +446,8 @@ pub struct Failure {
 pub enum FailureKind {
     /// The file is not a valid or supported model.
     Model,
+    /// The same of one part of a split file, counted from 1: the gateway knows its name.
+    Part(usize),
     /// The request is wrong: a parameter, a schema, a missing template.
     Request,
     /// The input does not fit the context.

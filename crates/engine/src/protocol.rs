@@ -503,20 +503,24 @@ pub struct ModelCard {
     pub file_bytes: u64,
     /// Tensor types and how many bytes each holds, largest first.
     pub tensor_types: Vec<(String, u64)>,
-    /// Trained context length.
-    pub context_length: u64,
-    /// Embedding width.
-    pub embedding_length: u64,
-    /// Layers.
-    pub block_count: u64,
-    /// Vocabulary size.
-    pub vocab_size: u64,
+    /// Trained context length, if stated.
+    pub context_length: Option<u64>,
+    /// Embedding width, if stated.
+    pub embedding_length: Option<u64>,
+    /// Layers, if stated.
+    pub block_count: Option<u64>,
+    /// Vocabulary size, if the tokenizer can be used or the file states it.
+    pub vocab_size: Option<u64>,
     /// Tokenizer kind and pre-tokenizer.
     pub tokenizer: String,
     /// The chat template, if the file has one.
     pub chat_template: Option<String>,
-    /// SHA-256 of the template in hexadecimal.
+    /// SHA-256 of a template that can be used, in hexadecimal.
     pub chat_template_sha256: Option<String>,
+    /// Why the chat template cannot be used.
+    pub chat_template_error: Option<String>,
+    /// This version runs the architecture.
+    pub supported: bool,
     /// All other metadata, rendered short.
     pub metadata: Vec<(String, String)>,
 }

@@ -6,7 +6,7 @@ use hearth_engine::protocol::{Event, Finish, Generate, Job, Stats, TokenLogprob}
 use serde_json::{Value, json};
 
 use crate::context::App;
-use crate::engine::{Running, follow};
+use crate::engine::Running;
 use crate::exit::say;
 use crate::generation::Recipe;
 use crate::interrupt::Interrupt;
@@ -35,13 +35,13 @@ pub(crate) fn generate(
     request: Generate,
     show: Show,
 ) -> anyhow::Result<Answer> {
-    let reply = running.engine.submit(Job::Generate(Box::new(request)))?;
+    let reply = running.submit(Job::Generate(Box::new(request)))?;
     let guard = interrupt.guard(reply.canceller());
     let mut out = std::io::stdout().lock();
     let visible = out.is_terminal();
     let mut text = String::new();
     let mut logprobs = Vec::new();
-    let result = follow(app, reply, &mut |event| {
+    let result = running.follow(app, reply, &mut |event| {
         if let Event::Text { text: piece, logprobs: more, .. } = event {
             if show == Show::Stream {
                 let shown = if visible { harmless(&piece) } else { piece.clone() };

@@ -1,14 +1,15 @@
 //! What every command gets: the settings, and from them the store, the catalogue and the ledger.
 
 use crate::commands::pull;
-use crate::config::{Env, Settings};
+use crate::config::{Env, Settings, homeless};
 use crate::exit::say;
 use crate::interrupt::Interrupt;
 use crate::options::Global;
 use crate::terminal::Terminal;
 use hearth_hub::source::Proxies;
-use hearth_hub::{Catalogue, HubError, Ledger, OpenModel, Store, Target, open_path, resolve};
+use hearth_hub::{Catalogue, Ledger, OpenModel, Store, Target, open_path, resolve};
 use std::cell::OnceCell;
+use std::path::Path;
 
 /// The context of one run of `hearth`.
 pub(crate) struct App {
@@ -55,19 +56,35 @@ impl App {
     }
 
     /// The store of models.
-    pub(crate) fn store(&self) -> Result<Store, HubError> {
-        Store::open(self.settings.store.clone())
+    pub(crate) fn store(&self) -> anyhow::Result<Store> {
+        match &self.settings.store {
+            Some(folder) => Ok(Store::open(folder.clone())?),
+            None => Err(homeless("the store of models", "store")),
+        }
     }
 
-    /// The ledger of connections.
+    /// The store in which to look up what MODEL means; `None` where there is none and MODEL is a
+    /// path, which needs none.
+    pub(crate) fn store_for(&self, model: &str) -> anyhow::Result<Option<Store>> {
+        let is_path =
+            || model.contains('/') || model.ends_with(".gguf") || Path::new(model).is_file();
+        match self.settings.store {
+            None if is_path() => Ok(None),
+            _ => self.store().map(Some),
+        }
+    }
+
+    /// The ledger of connections. Without a place for it nothing connects: there is no store then.
     pub(crate) fn ledger(&self) -> Ledger {
-        Ledger::new(self.settings.egress_log.clone())
+        Ledger::new(self.settings.egress_log.clone().unwrap_or_default())
     }
 
     /// Opens what MODEL means: a file, a model of the store, or one of the catalogue, which is
     /// pulled first. `command` is what the user typed, for the ledger.
     pub(crate) fn open_model(&self, model: &str, command: &str) -> anyhow::Result<OpenModel> {
-        let store = self.store()?;
+        let Some(store) = self.store_for(model)? else {
+            return Ok(open_path(Path::new(model))?);
+        };
         let name = match resolve(model, &store, &self.catalogue)? {
             Target::File(path) => return Ok(open_path(&path)?),
             Target::Stored(manifest) => manifest.facts.name,

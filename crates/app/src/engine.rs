@@ -1,12 +1,11 @@
 //! The sealed engine of one command: its options, its start with progress, its errors as exit
 //! codes.
 
-use std::cell::RefCell;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
-use hearth_cell::{CellError, Engine, Isolation, Reply, SpawnOptions};
+use hearth_cell::{CellError, Death, Engine, Isolation, Reply, SpawnOptions};
 use hearth_engine::protocol::{
     Event, Failure, FailureKind, Hello, Job, KvKind, LoadOptions, Stage, Stats,
 };
@@ -83,7 +82,7 @@ pub(crate) enum Need {
 /// A model in use: the engine, and the lock that keeps the model in the store.
 pub(crate) struct Running {
     pub(crate) engine: Engine,
-    _model: OpenModel,
+    model: OpenModel,
 }
 
 impl EngineArgs {
@@ -121,8 +120,11 @@ impl EngineArgs {
         let mut progress = LongWork::new(app, Duration::from_secs(1));
         let engine = Engine::start(options, &mut |stage, done, total| {
             progress.show(stage, done, total);
-        })?;
-        Ok(Running { engine, _model: model })
+        });
+        match engine {
+            Ok(engine) => Ok(Running { engine, model }),
+            Err(error) => Err(named(&model, error)),
+        }
     }
 
     fn load_options(&self, app: &App, need: Need) -> anyhow::Result<LoadOptions> {
@@ -144,6 +146,13 @@ impl EngineArgs {
 }
 
 impl Running {
+    /// Starts a job. If the engine died since the last one, that is said: nothing of a conversation
+    /// is lost, but the next answer comes late.
+    pub(crate) fn submit(&self, job: Job) -> anyhow::Result<Reply> {
+        let say = |death: &Death| exit::say(format_args!("{death}; starting it again"));
+        self.engine.submit(job, &mut { say }).map_err(|error| named(&self.model, error))
+    }
+
     /// Runs one job to its end, handing every event but the last and the progress to `on_event`.
     pub(crate) fn finish(
         &self,
@@ -151,31 +160,30 @@ impl Running {
         job: Job,
         mut on_event: impl FnMut(Event) -> anyhow::Result<()>,
     ) -> anyhow::Result<Stats> {
-        follow(app, self.engine.submit(job)?, &mut on_event)
+        self.follow(app, self.submit(job)?, &mut on_event)
     }
-}
 
-/// Reads a reply to its end; progress that takes long is shown.
-pub(crate) fn follow(
-    app: &App,
-    reply: Reply,
-    on_event: &mut dyn FnMut(Event) -> anyhow::Result<()>,
-) -> anyhow::Result<Stats> {
-    let progress = RefCell::new(LongWork::new(app, Duration::from_secs(2)));
-    for event in reply {
-        match event? {
-            Event::Progress { stage, done, total, .. } => {
-                progress.borrow_mut().show(stage, done, total);
-            }
-            Event::Done { stats, .. } => return Ok(stats),
-            Event::Failed { failure, .. } => return Err(failed(failure)),
-            other => {
-                progress.borrow_mut().hide();
-                on_event(other)?;
+    /// Reads a reply to its end; progress that takes long is shown.
+    pub(crate) fn follow(
+        &self,
+        app: &App,
+        reply: Reply,
+        on_event: &mut dyn FnMut(Event) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Stats> {
+        let mut progress = LongWork::new(app, Duration::from_secs(2));
+        for event in reply {
+            match event? {
+                Event::Progress { stage, done, total, .. } => progress.show(stage, done, total),
+                Event::Done { stats, .. } => return Ok(stats),
+                Event::Failed { failure, .. } => return Err(failed(&self.model, failure)),
+                other => {
+                    progress.hide();
+                    on_event(other)?;
+                }
             }
         }
+        anyhow::bail!("the engine's answer has no end: a defect of hearth")
     }
-    anyhow::bail!("the engine's answer has no end: a defect of hearth")
 }
 
 /// A bar for work that turns out to be long, so that short work shows none.
@@ -211,9 +219,36 @@ impl LongWork {
     }
 }
 
-/// A request that the engine could not do, as an error with its exit code.
-pub(crate) fn failed(failure: Failure) -> anyhow::Error {
-    exit::Failure::new(code_of_failure(failure.kind), failure.message)
+/// What the engine could not do, as an error with its exit code.
+fn failed(model: &OpenModel, failure: Failure) -> anyhow::Error {
+    let Failure { kind, message } = with_path(model, failure);
+    exit::Failure::new(code_of_failure(kind), message)
+}
+
+/// What is wrong with the model's file begins with the file's name, which the engine never learns.
+fn with_path(model: &OpenModel, failure: Failure) -> Failure {
+    let part = match failure.kind {
+        FailureKind::Model | FailureKind::Unsupported => Some(1),
+        FailureKind::Part(part) => Some(part),
+        FailureKind::Request
+        | FailureKind::TooLong
+        | FailureKind::Memory
+        | FailureKind::Internal => None,
+    };
+    match part.and_then(|part| model.paths.get(part.checked_sub(1)?)) {
+        Some(path) => {
+            Failure { message: format!("{}: {}", path.display(), failure.message), ..failure }
+        }
+        None => failure,
+    }
+}
+
+/// An error of the cell; if the engine refused the model, with the file's name.
+fn named(model: &OpenModel, error: CellError) -> anyhow::Error {
+    match error {
+        CellError::Load(failure) => CellError::Load(with_path(model, failure)).into(),
+        other => other.into(),
+    }
 }
 
 /// The exit code for an error of the cell.
@@ -228,7 +263,7 @@ pub(crate) fn code_of(error: &CellError) -> Code {
 
 fn code_of_failure(kind: FailureKind) -> Code {
     match kind {
-        FailureKind::Model | FailureKind::Unsupported => Code::Integrity,
+        FailureKind::Model | FailureKind::Part(_) | FailureKind::Unsupported => Code::Integrity,
         FailureKind::TooLong => Code::TooLong,
         FailureKind::Request | FailureKind::Memory | FailureKind::Internal => Code::Engine,
     }

@@ -171,10 +171,11 @@ impl Repl<'_> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            if !line.trim().is_empty() {
+            let line_kind = Line::of(&line);
+            if !matches!(line_kind, Line::Empty | Line::Block(_)) {
                 editor.add_history_entry(&line)?;
             }
-            match Line::of(&line) {
+            match line_kind {
                 Line::Empty => {}
                 Line::Bye => break,
                 Line::Help => writeln!(std::io::stdout(), "{HELP}")?,
@@ -187,6 +188,8 @@ impl Repl<'_> {
                 Line::Text(text) => self.answer(&mut conversation, text.to_owned(), verbose)?,
                 Line::Block(start) => {
                     if let Some(text) = block(&mut editor, start)? {
+                        // As a whole: recalled, it is one entry that can be changed and sent again.
+                        editor.add_history_entry(format!("\"\"\"{text}\"\"\""))?;
                         self.answer(&mut conversation, text, verbose)?;
                     }
                 }

@@ -145,6 +145,8 @@ fn errors_have_codes_and_a_next_step() {
     home.fails(&["rm", "smollm2:135m"], 3);
     home.fails(&["rm", "./x.gguf"], 2);
     home.fails(&["show", "a b"], 2);
+    let error = home.fails(&["show", "smollm2:135m", "--template"], 3);
+    assert!(error.contains("`smollm2:135m` is not pulled yet"), "{error}");
     home.fails(&["list", "--stroe", "x"], 2);
     home.fails(&["import", "missing.gguf"], 3);
     home.fails(&["show", "missing.gguf"], 3);

@@ -99,6 +99,8 @@ struct State {
     replies: HashMap<u64, SyncSender<Event>>,
     refused_calls: u64,
     death: Option<Death>,
+    /// Some reply ended with the cause of death: the caller knows of it.
+    told: bool,
 }
 
 impl Cell {
@@ -191,6 +193,12 @@ impl Cell {
         lock(&self.link.state).death.clone()
     }
 
+    /// As [`Cell::death`], unless a reply has told of it.
+    pub(crate) fn untold_death(&self) -> Option<Death> {
+        let state = lock(&self.link.state);
+        state.death.clone().filter(|_| !state.told)
+    }
+
     /// The child's process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -270,7 +278,9 @@ impl Link {
     fn died(&self) -> CellError {
         let unknown =
             || explain(&Evidence { status: None, last_words: "", oom_kills: false, cause: None });
-        CellError::Died(lock(&self.state).death.clone().unwrap_or_else(unknown))
+        let mut state = lock(&self.state);
+        state.told = true;
+        CellError::Died(state.death.clone().unwrap_or_else(unknown))
     }
 
     /// Hands an event to its listener; a listener that went away is forgotten.

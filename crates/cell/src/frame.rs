@@ -43,7 +43,14 @@ pub enum FrameError {
     Truncated(usize),
     /// The pipe failed.
     #[error("the pipe failed: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
+}
+
+// Not `#[from]`: the message holds the cause already, and a chain would print it twice.
+impl From<io::Error> for FrameError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// Decodes the frame at the start of `bytes`: the message and the bytes it took, or `None` while

@@ -6,6 +6,7 @@ use std::time::Instant;
 use hearth_engine::protocol::{Job, Stage};
 
 use crate::cell::{Cell, Reply, SpawnOptions};
+use crate::death::Death;
 use crate::error::CellError;
 
 /// A model behind a sealed child that is started again after a crash, from the same open files.
@@ -31,12 +32,13 @@ impl Engine {
         Ok(Self { options, current: Mutex::new(Arc::new(cell)), load_ms })
     }
 
-    /// Sends a job to the living child, or to a new one if the last has died.
+    /// Sends a job to the living child, or to a new one if the last has died. A death that no reply
+    /// has told of is told to `on_death` first: loading the model again may take a while.
     ///
     /// # Errors
     /// As [`Cell::submit`], and those of a start if one was needed.
-    pub fn submit(&self, job: Job) -> Result<Reply, CellError> {
-        self.cell_alive()?.submit(job)
+    pub fn submit(&self, job: Job, on_death: &mut dyn FnMut(&Death)) -> Result<Reply, CellError> {
+        self.cell_alive(on_death)?.submit(job)
     }
 
     /// The child of the moment, which may be dead.
@@ -51,9 +53,12 @@ impl Engine {
         self.load_ms
     }
 
-    fn cell_alive(&self) -> Result<Arc<Cell>, CellError> {
+    fn cell_alive(&self, on_death: &mut dyn FnMut(&Death)) -> Result<Arc<Cell>, CellError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.death().is_some() {
+            if let Some(death) = current.untold_death() {
+                on_death(&death);
+            }
             let cell = Cell::spawn(&self.options)?;
             cell.wait_ready(&mut |_, _, _| {})?;
             *current = Arc::new(cell);

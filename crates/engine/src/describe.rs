@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::arch::Arch;
 use crate::error::ModelError;
 use crate::gguf::{Gguf, Value};
 use crate::protocol::ModelCard;
@@ -18,15 +19,13 @@ const SHOWN_CHARS: usize = 120;
 pub fn describe(
     gguf: &Gguf,
     tokenizer: Result<&Tokenizer, String>,
-    template: Option<&ChatTemplate>,
+    template: Result<Option<&ChatTemplate>, String>,
 ) -> Result<ModelCard, ModelError> {
     let meta = gguf.meta();
     let text = |key: &str| meta.str(key).map(|value| value.map(str::to_owned));
     let architecture =
         text("general.architecture")?.ok_or_else(|| ModelError::missing("general.architecture"))?;
-    let number = |key: &str| -> Result<u64, ModelError> {
-        Ok(meta.u64(&format!("{architecture}.{key}"))?.unwrap_or(0))
-    };
+    let number = |key: &str| meta.u64(&format!("{architecture}.{key}"));
     let mut types: BTreeMap<String, u64> = BTreeMap::new();
     for tensor in gguf.tensors() {
         *types.entry(tensor.ty().to_string()).or_default() += tensor.bytes().len() as u64;
@@ -42,13 +41,25 @@ pub fn describe(
         context_length: number("context_length")?,
         embedding_length: number("embedding_length")?,
         block_count: number("block_count")?,
-        vocab_size: tokenizer.as_ref().map_or(0, |tokenizer| tokenizer.vocab_size() as u64),
+        vocab_size: match &tokenizer {
+            Ok(tokenizer) => Some(tokenizer.vocab_size() as u64),
+            Err(_) => number("vocab_size")?,
+        },
         tokenizer: match tokenizer {
             Ok(tokenizer) => tokenizer.kind(),
             Err(reason) => format!("unusable: {reason}"),
         },
-        chat_template: template.map(|template| template.source().to_owned()),
-        chat_template_sha256: template.map(|template| template.sha256().to_owned()),
+        chat_template: match &template {
+            Ok(template) => template.map(|template| template.source().to_owned()),
+            // A value that is no text is one of the reasons why it cannot be used.
+            Err(_) => text("tokenizer.chat_template").unwrap_or_default(),
+        },
+        chat_template_sha256: match &template {
+            Ok(template) => template.map(|template| template.sha256().to_owned()),
+            Err(_) => None,
+        },
+        chat_template_error: template.err(),
+        supported: Arch::find(&architecture).is_some(),
         // A key for show only: one of a wrong type is as good as none.
         file_type: meta.u64("general.file_type").unwrap_or_default(),
         metadata: meta.iter().map(|(key, value)| (key.to_owned(), shown(value))).collect(),

@@ -68,6 +68,9 @@ impl From<ModelError> for Failure {
             ModelError::Context { .. } => FailureKind::TooLong,
             ModelError::Unsupported(_) => FailureKind::Unsupported,
             ModelError::Gguf(ref error) if error.is_unsupported() => FailureKind::Unsupported,
+            ModelError::Gguf(GgufError::InPart { part, .. } | GgufError::Split { part, .. }) => {
+                FailureKind::Part(part)
+            }
             _ => FailureKind::Model,
         };
         Failure { kind, message: error.to_string() }

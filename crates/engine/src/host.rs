@@ -243,7 +243,7 @@ impl Host for Engine {
                 self.bench(id, bench::Plan { prompt, generate, runs, probe }, out)
             }
             Job::Describe => {
-                let template = self.template.as_ref().ok().and_then(Option::as_ref);
+                let template = self.template.as_ref().map(Option::as_ref).map_err(Clone::clone);
                 let tokenizer = self.tokenizer.as_ref().map_err(Clone::clone);
                 let card = Box::new(describe(&self.gguf, tokenizer, template)?);
                 out(Event::Described { id, card });

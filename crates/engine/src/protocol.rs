@@ -448,6 +448,8 @@ pub enum FailureKind {
     Model,
     /// The file may be a valid model, of a kind that this version does not run.
     Unsupported,
+    /// The same of one part of a split file, counted from 1: the gateway knows its name.
+    Part(usize),
     /// The request is wrong: a parameter, a schema, a missing template.
     Request,
     /// The input does not fit the context.
@@ -503,22 +505,26 @@ pub struct ModelCard {
     pub file_bytes: u64,
     /// Tensor types and how many bytes each holds, largest first.
     pub tensor_types: Vec<(String, u64)>,
-    /// Trained context length.
-    pub context_length: u64,
-    /// Embedding width.
-    pub embedding_length: u64,
-    /// Layers.
-    pub block_count: u64,
-    /// Vocabulary size.
-    pub vocab_size: u64,
+    /// Trained context length, if stated.
+    pub context_length: Option<u64>,
+    /// Embedding width, if stated.
+    pub embedding_length: Option<u64>,
+    /// Layers, if stated.
+    pub block_count: Option<u64>,
+    /// Vocabulary size, if the tokenizer can be used or the file states it.
+    pub vocab_size: Option<u64>,
     /// Tokenizer kind and pre-tokenizer.
     pub tokenizer: String,
     /// The chat template, if the file has one.
     pub chat_template: Option<String>,
-    /// SHA-256 of the template in hexadecimal.
+    /// SHA-256 of a template that can be used, in hexadecimal.
     pub chat_template_sha256: Option<String>,
     /// `general.file_type`, if present: the number that names the mix of tensor types.
     pub file_type: Option<u64>,
+    /// Why the chat template cannot be used.
+    pub chat_template_error: Option<String>,
+    /// This version runs the architecture.
+    pub supported: bool,
     /// All other metadata, rendered short.
     pub metadata: Vec<(String, String)>,
 }

@@ -3,8 +3,7 @@
 //! Knows nothing of what is inside a model beyond the first four bytes of a GGUF file; reading it
 //! is the sealed engine's job (`hearth-cell`). Reads no environment variable: the app passes paths.
 //! Start at [`resolve()`] (what a word means), [`Store`] (what is on disk), [`source::Source`]
-//! (where
-//! it comes from) and [`Ledger`] (what is written before anything connects).
+//! (where it comes from) and [`Ledger`] (what is written before anything connects).
 
 mod catalogue;
 mod clock;

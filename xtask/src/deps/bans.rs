@@ -49,7 +49,6 @@ const BANNED: &[&str] = &[
 const JSON: &[(&str, &str)] = &[
     ("hearth-engine", "templates, tokenizers and grammars alone; tidy names the modules"),
     ("llguidance", "JSON Schema is its input"),
-    ("minijinja", "the `tojson` filter"),
     ("toktrie", "reads tokenizer files"),
 ];
 

@@ -1,6 +1,7 @@
 //! `hearth config show|path`: the settings in force, and where each value came from.
 
 use crate::context::App;
+use crate::exit::{Code, Failure};
 use clap::{Args, Subcommand};
 use std::io::Write;
 
@@ -27,7 +28,15 @@ impl Config {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
         match self.action {
-            Action::Path => writeln!(out, "{}", app.settings.file.display())?,
+            Action::Path => match &app.settings.file {
+                Some(path) => writeln!(out, "{}", path.display())?,
+                None => {
+                    let text = "no place for the configuration file: neither HOME nor \
+                                XDG_CONFIG_HOME is set to an absolute path; name one with \
+                                `--config`";
+                    return Err(Failure::new(Code::Usage, text));
+                }
+            },
             Action::Show { json: true } => {
                 let rows: Vec<_> = app
                     .settings

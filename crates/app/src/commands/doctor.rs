@@ -1,6 +1,7 @@
 //! `hearth doctor`: what this machine gives, where things lie, and what has left the machine.
 
 use std::io::Write;
+use std::path::PathBuf;
 
 use clap::Args;
 use hearth_cell::{Isolation, SealReport};
@@ -36,8 +37,10 @@ impl Doctor {
             None => app.settings.get("require_isolation")?,
         };
         let report = hearth_cell::probe()?;
-        let ledger = app.ledger();
-        let lines = ledger.last_lines(LEDGER_LINES)?;
+        let lines = match app.settings.egress_log {
+            Some(_) => app.ledger().last_lines(LEDGER_LINES)?,
+            None => Vec::new(),
+        };
         let facts = Facts { app, report: &report, required, connections: &lines };
         if self.json {
             print_json(&facts.json())?;
@@ -100,9 +103,9 @@ impl Facts<'_> {
         }
         writeln!(out, "system      {}", system())?;
         writeln!(out, "threads     {} by default", threads::usable())?;
-        writeln!(out, "store       {}", settings.store.display())?;
-        writeln!(out, "config      {}", settings.file.display())?;
-        writeln!(out, "connections {}", settings.egress_log.display())?;
+        writeln!(out, "store       {}", place(&settings.store))?;
+        writeln!(out, "config      {}", place(&settings.file))?;
+        writeln!(out, "connections {}", place(&settings.egress_log))?;
         if self.connections.is_empty() {
             writeln!(out, "  none yet")?;
         }
@@ -110,6 +113,13 @@ impl Facts<'_> {
             writeln!(out, "  {}", plain(line))?;
         }
         Ok(())
+    }
+}
+
+fn place(path: &Option<PathBuf>) -> String {
+    match path {
+        Some(path) => path.display().to_string(),
+        None => "nowhere: HOME is not set".to_owned(),
     }
 }
 

@@ -60,7 +60,7 @@ impl Import {
         let card = match show::describe(app, open_path(&self.file)?, None) {
             Ok(card) => Some(card),
             Err(error) if is_damage(&error) => {
-                let text = format!("{}: {error:#}; it was not imported", self.file.display());
+                let text = format!("{error:#}; it was not imported");
                 return Err(Failure::new(Code::Integrity, text));
             }
             Err(error) => {
@@ -86,7 +86,9 @@ impl Import {
 /// kind, or could not be started.
 fn is_damage(error: &anyhow::Error) -> bool {
     match error.downcast_ref::<CellError>() {
-        Some(CellError::Load(failure)) => failure.kind == FailureKind::Model,
+        Some(CellError::Load(failure)) => {
+            matches!(failure.kind, FailureKind::Model | FailureKind::Part(_))
+        }
         Some(_) => false,
         None => code_of(error) == Code::Integrity,
     }

@@ -147,18 +147,23 @@ impl Run {
 
 /// Refuses a conversation with a base model before anything is typed.
 fn require_template(app: &App, running: &Running) -> anyhow::Result<()> {
-    let mut found = false;
+    let mut reason = None;
     running.finish(app, Job::Describe, |event| {
         if let Event::Described { card, .. } = event {
-            found = card.chat_template.is_some();
+            reason = match (card.chat_template_error, card.chat_template) {
+                (Some(error), _) => Some(format!("its chat template cannot be used: {error}")),
+                (None, None) => Some(
+                    "it has no chat template: it is a base model, which continues text".to_owned(),
+                ),
+                (None, Some(_)) => None,
+            };
         }
         Ok(())
     })?;
-    if found {
+    let Some(reason) = reason else {
         return Ok(());
-    }
-    let text = "this model cannot chat: it has no chat template: it is a base model, which \
-                continues text. Use `--raw` to continue plain text";
+    };
+    let text = format!("this model cannot chat: {reason}. Use `--raw` to continue plain text");
     Err(Failure::new(Code::Engine, text))
 }
 

@@ -3,15 +3,16 @@
 
 use crate::context::App;
 use crate::engine::{EngineArgs, Need};
-use crate::exit::{Code, Failure};
+use crate::exit::{Code, Failure, say};
 use crate::terminal::plain;
 use clap::Args;
 use hearth_cell::Isolation;
 use hearth_engine::protocol::{Event, Job, ModelCard};
-use hearth_hub::{Damage, Entry, Manifest, OpenModel, Store, StoredFile, Target};
+use hearth_hub::{Damage, Entry, HubError, Manifest, OpenModel, Store, StoredFile, Target};
 use hearth_hub::{open_path, readable, resolve};
 use serde_json::{Map, Value, json};
 use std::io::Write;
+use std::path::Path;
 
 /// Show what is known of a model
 #[derive(Args)]
@@ -35,20 +36,17 @@ pub(crate) struct Show {
 
 impl Show {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
-        let store = app.store()?;
-        let (facts, model) = match resolve(&self.model, &store, &app.catalogue)? {
-            Target::Stored(manifest) => {
-                (json_of(&manifest, &store), Some(store.open_model(&manifest.facts.name)?))
-            }
-            Target::Catalogue(entry) => (json_of_entry(entry), None),
-            Target::File(path) => {
-                let model = open_path(&path)?;
-                (json_of_paths(&model)?, Some(model))
-            }
-        };
-        let card = match model {
-            Some(model) => Some(describe(app, model, self.require_isolation)?),
-            None => None,
+        let mut warnings = Vec::new();
+        let (facts, card) = match app.store_for(&self.model)? {
+            None => self.file(app, Path::new(&self.model))?,
+            Some(store) => match resolve(&self.model, &store, &app.catalogue)? {
+                Target::Stored(manifest) => {
+                    let card = self.stored(app, &store, &manifest, &mut warnings)?;
+                    (json_of(&manifest, &store), card)
+                }
+                Target::Catalogue(entry) => (json_of_entry(entry), None),
+                Target::File(path) => self.file(app, &path)?,
+            },
         };
         if self.template {
             return print_template(&self.model, card);
@@ -58,11 +56,48 @@ impl Show {
             _ => Map::new(),
         };
         if let Some(card) = card {
+            warnings.extend(warnings_of(&card));
             fields.extend(json_of_card(card, self.metadata));
         }
+        fields.insert("warnings".to_owned(), warnings.into());
         match self.json {
             true => print_json(&Value::Object(fields)),
             false => print_fields(fields),
+        }
+    }
+
+    fn file(&self, app: &App, path: &Path) -> anyhow::Result<(Value, Option<ModelCard>)> {
+        let model = open_path(path)?;
+        Ok((json_of_paths(&model)?, Some(describe(app, model, self.require_isolation)?)))
+    }
+
+    /// What the file of a stored model says. If the file changed, that is a warning, and what it
+    /// says is shown as far as it can be read.
+    fn stored(
+        &self,
+        app: &App,
+        store: &Store,
+        manifest: &Manifest,
+        warnings: &mut Vec<String>,
+    ) -> anyhow::Result<Option<ModelCard>> {
+        let name = &manifest.facts.name;
+        let changed = match store.open_model(name) {
+            Ok(model) => return describe(app, model, self.require_isolation).map(Some),
+            Err(error @ HubError::Changed { .. }) if !self.template => error,
+            Err(error) => return Err(error.into()),
+        };
+        warnings.push(changed.to_string());
+        let first = manifest.files.first().map(|file| file.path(&store.root().join(name.folder())));
+        // What cannot be opened is what the warning above is about.
+        let Some(model) = first.and_then(|path| open_path(&path).ok()) else {
+            return Ok(None);
+        };
+        match describe(app, model, self.require_isolation) {
+            Ok(card) => Ok(Some(card)),
+            Err(error) => {
+                warnings.push(format!("{error:#}"));
+                Ok(None)
+            }
         }
     }
 }
@@ -86,28 +121,50 @@ pub(super) fn describe(
 }
 
 fn print_template(model: &str, card: Option<ModelCard>) -> anyhow::Result<()> {
-    match card.and_then(|card| card.chat_template) {
-        Some(template) => Ok(writeln!(std::io::stdout(), "{template}")?),
-        None => {
-            let text = format!(
-                "`{model}` has no chat template in the store; it is a base model, \
-                 or not pulled yet"
-            );
-            Err(Failure::new(Code::NotFound, text))
+    let text = match card {
+        Some(ModelCard { chat_template: Some(template), chat_template_error, .. }) => {
+            if let Some(error) = chat_template_error {
+                say(format_args!("warning: {}", unusable_template(&error)));
+            }
+            return Ok(writeln!(std::io::stdout(), "{template}")?);
         }
-    }
+        Some(_) => format!(
+            "`{model}` carries no chat template: it is a base model, which continues text; \
+             `hearth run --raw` does without"
+        ),
+        None => format!("`{model}` is not pulled yet; `hearth pull {model}` brings it"),
+    };
+    Err(Failure::new(Code::NotFound, text))
 }
 
-/// One line per field; files and metadata are indented below theirs.
+/// What a user of the model will run into.
+fn warnings_of(card: &ModelCard) -> Vec<String> {
+    let architecture: String = card.architecture.chars().take(64).collect();
+    let unknown = (!card.supported)
+        .then(|| format!("unknown architecture `{architecture}`: this version cannot run it"));
+    let template = card.chat_template_error.as_deref().map(unusable_template);
+    unknown.into_iter().chain(template).collect()
+}
+
+fn unusable_template(error: &str) -> String {
+    format!("the chat template cannot be used: {error}")
+}
+
+/// One line per field; files, metadata and warnings are indented below theirs.
 fn print_fields(fields: Map<String, Value>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for (key, value) in fields {
         match value {
             Value::Null => {}
-            Value::Array(files) => {
+            Value::Array(items) if items.is_empty() => {}
+            Value::Array(items) => {
                 writeln!(out, "{key}:")?;
-                for file in files {
-                    writeln!(out, "  {}", file_line(&file))?;
+                for item in items {
+                    let line = match &item {
+                        Value::String(text) => plain(text),
+                        file => file_line(file),
+                    };
+                    writeln!(out, "  {line}")?;
                 }
             }
             Value::Object(entries) => {
@@ -116,8 +173,8 @@ fn print_fields(fields: Map<String, Value>) -> anyhow::Result<()> {
                     writeln!(out, "  {} = {}", plain(&name), text_of(&value))?;
                 }
             }
-            // Its digest stands on the next line; `--template` prints it.
-            Value::String(_) if key == "chat_template" => {}
+            // Its digest stands on the next line, or a warning at the end; `--template` prints it.
+            Value::String(_) if key == "chat_template" || key == "chat_template_error" => {}
             other => writeln!(out, "{key:<21} {}", text_of(&other))?,
         }
     }
@@ -222,6 +279,8 @@ fn json_of_card(card: ModelCard, metadata: bool) -> Map<String, Value> {
         "tokenizer": card.tokenizer,
         "chat_template": card.chat_template,
         "chat_template_sha256": card.chat_template_sha256,
+        "chat_template_error": card.chat_template_error,
+        "supported": card.supported,
     });
     let mut fields = match fields {
         Value::Object(fields) => fields,

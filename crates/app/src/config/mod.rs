@@ -56,12 +56,12 @@ pub(crate) struct Row {
 /// Every setting with its type.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The configuration file, which need not exist.
-    pub(crate) file: PathBuf,
-    /// Folder of the models.
-    pub(crate) store: PathBuf,
-    /// File that records every connection.
-    pub(crate) egress_log: PathBuf,
+    /// The configuration file, which need not exist; `None` without a home folder.
+    pub(crate) file: Option<PathBuf>,
+    /// Folder of the models; `None` without a home folder.
+    pub(crate) store: Option<PathBuf>,
+    /// File that records every connection; `None` without a home folder and a store.
+    pub(crate) egress_log: Option<PathBuf>,
     /// File of the lines typed in conversations; `None` keeps none.
     pub(crate) history: Option<PathBuf>,
     /// Python interpreter for package sources.
@@ -75,12 +75,15 @@ impl Settings {
     /// Loads the settings; `flags` win over `env`, `env` over the file.
     pub(crate) fn load(flags: &Global, env: &Env) -> anyhow::Result<Self> {
         let path = match &flags.config {
-            Some(path) => path.clone(),
-            None => base_folder(env.xdg.config.as_deref(), env, ".config")?.join("config.toml"),
+            Some(path) => Some(path.clone()),
+            None => base_folder(env.xdg.config.as_deref(), env, ".config")
+                .map(|folder| folder.join("config.toml")),
         };
         let mut rows = defaults(env)?;
-        for (key, value) in file::read(&path, flags.config.is_some())? {
-            set(&mut rows, &key, expand_home(value, env), Origin::File(path.clone()))?;
+        if let Some(path) = &path {
+            for (key, value) in file::read(path, flags.config.is_some())? {
+                set(&mut rows, &key, expand_home(value, env), Origin::File(path.clone()))?;
+            }
         }
         for (key, value) in &env.settings {
             let variable = format!("{}{}", env::PREFIX, key.to_ascii_uppercase());
@@ -93,17 +96,20 @@ impl Settings {
         if let Some(color) = flags.color {
             set(&mut rows, "color", color.name().into(), Origin::Flag("--color".into()))?;
         }
+        log_beside_store(&mut rows)?;
         check(&rows)?;
         Self::typed(path, rows)
     }
 
-    fn typed(file: PathBuf, rows: Vec<Row>) -> anyhow::Result<Self> {
+    fn typed(file: Option<PathBuf>, rows: Vec<Row>) -> anyhow::Result<Self> {
+        let path = |key| -> anyhow::Result<Option<PathBuf>> {
+            Ok(Some(parse::<PathBuf>(&rows, key)?).filter(|path| !path.as_os_str().is_empty()))
+        };
         Ok(Self {
             file,
-            store: parse(&rows, "store")?,
-            egress_log: parse(&rows, "egress_log")?,
-            history: Some(parse::<PathBuf>(&rows, "history")?)
-                .filter(|path| path.as_os_str() != "off"),
+            store: path("store")?,
+            egress_log: path("egress_log")?,
+            history: path("history")?.filter(|path| path.as_os_str() != "off"),
             python: parse(&rows, "python")?,
             color: parse(&rows, "color")?,
             rows,
@@ -142,16 +148,32 @@ fn check(rows: &[Row]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The defaults; folders follow the XDG specification.
+/// The error of what needs a folder where neither a setting nor the environment names one.
+pub(crate) fn homeless(what: &str, key: &str) -> anyhow::Error {
+    let flag = if key == "store" { "`--store`, " } else { "" };
+    let variable = format!("{}{}", env::PREFIX, key.to_ascii_uppercase());
+    let text = format!(
+        "no place for {what}: neither HOME nor the XDG variable for it is set to an absolute \
+         path; name one with {flag}{variable} or the setting `{key}`"
+    );
+    Failure::new(Code::Usage, text)
+}
+
+/// The defaults; folders follow the XDG specification. Where there is no home folder the paths are
+/// empty: what needs none of them works all the same.
 fn defaults(env: &Env) -> anyhow::Result<Vec<Row>> {
-    let data = base_folder(env.xdg.data.as_deref(), env, ".local/share")?;
-    let state = base_folder(env.xdg.state.as_deref(), env, ".local/state")?;
+    let data = base_folder(env.xdg.data.as_deref(), env, ".local/share");
+    let state = base_folder(env.xdg.state.as_deref(), env, ".local/state");
+    let place = |folder: &Option<PathBuf>, name: &str| match folder {
+        Some(folder) => utf8(&folder.join(name)),
+        None => Ok(String::new()),
+    };
     KEYS.iter()
         .map(|key| {
             let value = match key.name {
-                "store" => utf8(&data.join("models"))?,
-                "egress_log" => utf8(&state.join("egress.log"))?,
-                "history" => utf8(&state.join("history"))?,
+                "store" => place(&data, "models")?,
+                "egress_log" => place(&state, "egress.log")?,
+                "history" => place(&state, "history")?,
                 _ => key.default.to_owned(),
             };
             Ok(Row { key, value, origin: Origin::Default })
@@ -160,15 +182,23 @@ fn defaults(env: &Env) -> anyhow::Result<Vec<Row>> {
 }
 
 /// `hearth` in an XDG base folder, or in its usual place under the home folder.
-fn base_folder(xdg: Option<&Path>, env: &Env, usual: &str) -> anyhow::Result<PathBuf> {
+fn base_folder(xdg: Option<&Path>, env: &Env, usual: &str) -> Option<PathBuf> {
     match (xdg, &env.home) {
-        (Some(folder), _) => Ok(folder.join("hearth")),
-        (None, Some(home)) => Ok(home.join(usual).join("hearth")),
-        (None, None) => Err(Failure::new(
-            Code::Usage,
-            "no home folder: HOME is not set to an absolute path; set it, or XDG_CONFIG_HOME, \
-             XDG_DATA_HOME and XDG_STATE_HOME",
-        )),
+        (Some(folder), _) => Some(folder.join("hearth")),
+        (None, Some(home)) => Some(home.join(usual).join("hearth")),
+        (None, None) => None,
+    }
+}
+
+/// Without a state folder the ledger lies in the store, wherever that is: whoever can pull has one.
+fn log_beside_store(rows: &mut [Row]) -> anyhow::Result<()> {
+    let value = |key: &str| rows.iter().find(|row| row.key.name == key).map(|row| &row.value);
+    match (value("store"), value("egress_log")) {
+        (Some(store), Some(log)) if log.is_empty() && !store.is_empty() => {
+            let log = utf8(&Path::new(store).join("egress.log"))?;
+            set(rows, "egress_log", log, Origin::Default)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -241,33 +271,39 @@ mod tests {
         std::fs::write(&path, "store = \"~/m\"\nthreads = 3\n").unwrap();
         let mut env = env();
         let settings = Settings::load(&flags(Some(&path)), &env).unwrap();
-        assert_eq!(settings.store, Path::new("/home/ada/m"));
+        assert_eq!(settings.store.as_deref(), Some(Path::new("/home/ada/m")));
         assert_eq!(origin_of(&settings, "store"), Origin::File(path.clone()));
         assert_eq!(settings.get::<usize>("threads").unwrap(), 3);
         assert_eq!(origin_of(&settings, "kv"), Origin::Default);
 
         env.settings.insert("store".into(), "/from/env".into());
         let settings = Settings::load(&flags(Some(&path)), &env).unwrap();
-        assert_eq!(settings.store, Path::new("/from/env"));
+        assert_eq!(settings.store.as_deref(), Some(Path::new("/from/env")));
         assert_eq!(origin_of(&settings, "store"), Origin::Variable("HEARTH_STORE".into()));
 
         let flags = Global { store: Some("/from/flag".into()), ..flags(Some(&path)) };
         let settings = Settings::load(&flags, &env).unwrap();
-        assert_eq!(settings.store, Path::new("/from/flag"));
+        assert_eq!(settings.store.as_deref(), Some(Path::new("/from/flag")));
         assert_eq!(origin_of(&settings, "store"), Origin::Flag("--store".into()));
     }
 
     #[test]
     fn folders_follow_xdg() {
         let settings = Settings::load(&flags(None), &env()).unwrap();
-        assert_eq!(settings.store, Path::new("/home/ada/.local/share/hearth/models"));
-        assert_eq!(settings.egress_log, Path::new("/home/ada/.local/state/hearth/egress.log"));
+        let is =
+            |found: Option<PathBuf>, expected| assert_eq!(found, Some(PathBuf::from(expected)));
+        is(settings.store, "/home/ada/.local/share/hearth/models");
+        is(settings.egress_log, "/home/ada/.local/state/hearth/egress.log");
         let mut env = env();
         env.xdg.data = Some("/data".into());
-        let settings = Settings::load(&flags(None), &env).unwrap();
-        assert_eq!(settings.store, Path::new("/data/hearth/models"));
-        let homeless = Settings::load(&flags(None), &Env::default()).unwrap_err();
-        assert!(homeless.to_string().contains("HOME"));
+        is(Settings::load(&flags(None), &env).unwrap().store, "/data/hearth/models");
+
+        let homeless = Settings::load(&flags(None), &Env::default()).unwrap();
+        assert_eq!((homeless.file, homeless.store, homeless.egress_log), (None, None, None));
+        assert_eq!(homeless.history, None);
+        let flags = Global { store: Some("/s".into()), ..flags(None) };
+        let settings = Settings::load(&flags, &Env::default()).unwrap();
+        is(settings.egress_log, "/s/egress.log");
     }
 
     #[test]

@@ -1,10 +1,13 @@
 """Holds a conversation with a program on a pseudo-terminal: what a person sees and types.
 
 argv: the program and its arguments. stdin: one step a line, as JSON ["wait for this text", "then
-type this"]. Prints all that appeared, and ends with the program's own exit status.
+type this"]. "\0kill" is not typed: it kills the program's engine and waits until the program has
+noticed. Prints all that appeared, and ends with the program's own exit status.
 """
+import glob
 import json
 import os
+import pathlib
 import pty
 import select
 import signal
@@ -41,12 +44,28 @@ def wait_for(wanted, start):
     return at + len(wanted)
 
 
+def keepers():
+    """The program's threads that keep an engine; each ends when its engine's end is known."""
+    tasks = map(pathlib.Path, glob.glob(f"/proc/{pid}/task/*"))
+    return [task for task in tasks if (task / "comm").read_text() == "cell-keeper\n"]
+
+
+def kill_engine():
+    [keeper] = keepers()
+    os.kill(int((keeper / "children").read_text()), signal.SIGKILL)
+    while keeper.exists():
+        os.sched_yield()
+
+
 at = 0
 for wanted, typed in steps:
     at = wait_for(wanted.encode(), at)
     if at is None:
         break
-    os.write(terminal, typed.encode())
+    if typed == "\0kill":
+        kill_engine()
+    else:
+        os.write(terminal, typed.encode())
 if at is not None:
     while read_more(60):
         pass

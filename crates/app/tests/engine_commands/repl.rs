@@ -34,6 +34,8 @@ const SHORT: [&str; 6] = ["--temp", "1", "--seed", "7", "--logit-bias", "257+4"]
 
 const PROMPT: &str = ">>> ";
 const UP: &str = "\x1b[A";
+/// Kills the engine, and goes on when that was noticed.
+const KILL: &str = "\0kill";
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 
@@ -75,6 +77,33 @@ fn a_person_holds_a_conversation() {
 }
 
 #[test]
+fn a_text_of_several_lines_is_recalled_whole() {
+    let home = Home::new(Kind::Chat);
+    let args = [&SHORT[..], &["--verbose"]].concat();
+    let first = [
+        (PROMPT, "\"\"\"one\r"),
+        ("... ", "two\"\"\"\r"),
+        ("context   ", ""),
+        (PROMPT, UP),
+        ("\"\"\"one", ""),
+        ("two\"\"\"", CTRL_C),
+        (PROMPT, CTRL_D),
+    ];
+    let shown = conversation(&home, &args, &first);
+    // `<s>`, then one token for each byte of `[user]one\ntwo\n[assistant]`.
+    assert!(shown.contains("prompt    26 tokens"), "{shown}");
+    let again = [
+        (PROMPT, UP),
+        ("\"\"\"one", ""),
+        ("two\"\"\"", "\r"),
+        ("context   ", ""),
+        (PROMPT, CTRL_D),
+    ];
+    let shown = conversation(&home, &args, &again);
+    assert!(shown.contains("prompt    26 tokens"), "{shown}");
+}
+
+#[test]
 fn ctrl_c_ends_the_answer_and_not_the_conversation() {
     let home = Home::new(Kind::Chat);
     let endless =
@@ -82,6 +111,22 @@ fn ctrl_c_ends_the_answer_and_not_the_conversation() {
     let steps =
         [(PROMPT, "go\r"), ("\n", ""), ("eeee", CTRL_C), ("(stopped)", ""), (PROMPT, CTRL_D)];
     conversation(&home, &endless, &steps);
+}
+
+#[test]
+fn an_engine_that_died_between_two_answers_gets_one_line() {
+    let home = Home::new(Kind::Chat);
+    let steps = [
+        (PROMPT, "hello\r"),
+        (PROMPT, KILL),
+        ("", "again\r"),
+        ("killed from outside (SIGKILL); starting it again", ""),
+        (PROMPT, "and again\r"),
+        (PROMPT, CTRL_D),
+    ];
+    let shown = conversation(&home, &SHORT, &steps);
+    assert!(!shown.contains("error:"), "{shown}");
+    assert_eq!(shown.matches("the engine process").count(), 1, "{shown}");
 }
 
 #[test]

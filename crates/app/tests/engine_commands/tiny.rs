@@ -20,6 +20,9 @@ pub(crate) const CONTEXT: u32 = 65_536;
 const TEMPLATE: &str =
     "{% for m in messages %}[{{ m.role }}]{{ m.content }}\n{% endfor %}[assistant]";
 
+/// No template.
+pub(crate) const BROKEN: &str = "{% for m in %}";
+
 /// What is in the file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -31,6 +34,8 @@ pub(crate) enum Kind {
     Chat,
     /// The same with a template whose error is long and full of escapes.
     Hostile,
+    /// The same with a template that does not parse.
+    Broken,
 }
 
 /// Writes the file into a folder.
@@ -41,6 +46,7 @@ pub(crate) fn write(folder: &Path, kind: Kind) -> PathBuf {
     match kind {
         Kind::Vocabulary | Kind::Base => {}
         Kind::Chat => _ = writer.set("tokenizer.chat_template", TEMPLATE),
+        Kind::Broken => _ = writer.set("tokenizer.chat_template", BROKEN),
         Kind::Hostile => _ = writer.set("tokenizer.chat_template", hostile.as_str()),
     }
     let tensors = if kind == Kind::Vocabulary { Vec::new() } else { tensors() };

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use hearth_cell::{Cell, CellError, Engine};
+use hearth_cell::{Cell, CellError, Death, Engine};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal};
 
@@ -13,7 +13,7 @@ use crate::work::{ask, child, collect, command, options};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("a_killed_child_is_noticed_and_replaced", killed),
-    ("an_idle_dead_child_is_replaced", killed_while_idle),
+    ("an_idle_dead_child_is_told_of_and_replaced", killed_while_idle),
     ("a_starved_child_says_so", starved),
     ("a_stack_overflow_ends_the_child_only", stack_overflow),
     ("the_child_ends_with_its_parent", orphan),
@@ -43,16 +43,17 @@ fn engine() -> Engine {
 fn killed() {
     let engine = engine();
     let first = engine.cell().pid();
-    let mut reply = engine.submit(command("spin")).unwrap();
+    let submit = |words| engine.submit(command(words), &mut |death| panic!("told twice: {death}"));
+    let mut reply = submit("spin").unwrap();
     reply.next().unwrap().unwrap();
-    let waiting = engine.submit(command("work")).unwrap();
+    let waiting = submit("work").unwrap();
     let since = Instant::now();
     kill(first);
     let error = collect(reply).expect_err("the child is dead").to_string();
     assert!(since.elapsed() < Duration::from_secs(1));
     assert!(error.contains("killed from outside"), "{error}");
     assert!(collect(waiting).is_err());
-    let (answer, _) = collect(engine.submit(command("work")).unwrap()).unwrap().unwrap();
+    let (answer, _) = collect(submit("work").unwrap()).unwrap().unwrap();
     assert_eq!(answer, [10_003; 4]);
     assert_ne!(engine.cell().pid(), first);
 }
@@ -65,7 +66,14 @@ fn killed_while_idle() {
         std::thread::yield_now();
     }
     assert!(matches!(cell.submit(command("work")), Err(CellError::Died(_))));
-    assert!(collect(engine.submit(command("work")).unwrap()).unwrap().is_ok());
+    let mut told = Vec::new();
+    let mut on_death = |death: &Death| told.push(death.to_string());
+    for _ in 0..2 {
+        let reply = engine.submit(command("work"), &mut on_death).unwrap();
+        assert!(collect(reply).unwrap().is_ok());
+    }
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains("killed from outside"), "{told:?}");
 }
 
 fn starved() {

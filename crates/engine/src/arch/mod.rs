@@ -22,6 +22,13 @@ pub struct Arch {
     pub config: fn(&Keys) -> Result<Config, ModelError>,
 }
 
+impl Arch {
+    /// The architecture of this name, if this version runs it.
+    pub fn find(name: &str) -> Option<&'static Arch> {
+        ARCHS.iter().copied().find(|arch| arch.gguf == name)
+    }
+}
+
 /// Facts about one model, all that the forward pass reads besides the tensors.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -84,7 +91,7 @@ impl Config {
         let name = meta
             .str("general.architecture")?
             .ok_or_else(|| ModelError::missing("general.architecture"))?;
-        let arch = ARCHS.iter().find(|arch| arch.gguf == name).ok_or_else(|| {
+        let arch = Arch::find(name).ok_or_else(|| {
             let known: Vec<_> = ARCHS.iter().map(|arch| arch.gguf).collect();
             ModelError::Unsupported(format!(
                 "architecture {:?} is not supported; this version runs: {}",

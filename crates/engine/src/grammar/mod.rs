@@ -128,7 +128,7 @@ impl Matcher {
         let grammar = match constraint {
             Constraint::JsonSchema(text) => {
                 bounded("schema", text, MAX_GRAMMAR_BYTES)?;
-                TopLevelGrammar::from_json_schema(schema::read(text)?)
+                TopLevelGrammar::from_json_schema(schema::compact(schema::read(text)?))
             }
             Constraint::Regex(text) => {
                 bounded("regular expression", text, MAX_REGEX_BYTES)?;

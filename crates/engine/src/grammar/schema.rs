@@ -3,7 +3,7 @@
 //! The compiler behind `Matcher` skips keywords that it does not know, as JSON Schema allows. Here
 //! a keyword is either enforced, known to describe only, or an error that names it and its place.
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::GrammarError;
 
@@ -67,6 +67,21 @@ pub(super) fn read(text: &str) -> Result<Json, GrammarError> {
         serde_json::from_str(text).map_err(|e| GrammarError::Json { message: e.to_string() })?;
     check(&schema, "")?;
     Ok(schema)
+}
+
+/// White space between two tokens of JSON: a blank, or a line feed and its indentation. The
+/// compiler's own pattern has no bound, and a model that is unsure fills its whole answer with it.
+const SPACE: &str = "\x20|\n(\x20{0,32}|\t{0,8})";
+
+/// The schema with bounded white space in what matches it.
+pub(super) fn compact(mut schema: Json) -> Json {
+    if schema == Json::Bool(true) {
+        schema = json!({});
+    }
+    if let Some(members) = schema.as_object_mut() {
+        members.insert("x-guidance".to_owned(), json!({ "whitespace_pattern": SPACE }));
+    }
+    schema
 }
 
 /// Checks the schemas that a Lark grammar has after `%json`. One that is not JSON is left to the

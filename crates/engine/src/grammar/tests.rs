@@ -218,6 +218,37 @@ fn a_complete_constraint_leaves_the_end_alone() {
 }
 
 #[test]
+fn white_space_of_json_is_bounded() {
+    let env = env();
+    let schema = r#"{"properties":{"a":{"type":"array","items":{"type":"integer"}},
+        "b":{}},"required":["a"],"additionalProperties":false}"#;
+    check(
+        &env,
+        &Constraint::JsonSchema(schema.into()),
+        &[
+            r#"{"a":[1,12],"b":{"c":null}}"#,
+            r#"{"a": [1, 12], "b": {"c": null}}"#,
+            "{\n  \"a\": [\n    1,\n    12\n  ],\n  \"b\": {\n\t\"c\": null\n  }\n}",
+            "{ \"a\" : [ ] }",
+        ],
+        &[
+            "{\"a\":  [1]}",
+            "{\"a\":[1 , \n 2]}",
+            "{\n\n\"a\":[1]}",
+            "{\"a\":\n \n[1]}",
+            "{\"a\":\r[1]}",
+            &format!("{{\n{}\"a\":[1]}}", " ".repeat(33)),
+            "  {\"a\":[1]}",
+            "{\"a\":[1]}  ",
+        ],
+    );
+    for any in ["true", "{}"] {
+        let any = Constraint::JsonSchema(any.into());
+        check(&env, &any, &["[1, {\"a\": \"  \"}]", "12"], &["[1,  2]", "[\n\n1]"]);
+    }
+}
+
+#[test]
 fn keywords_that_cannot_be_honoured_are_named() {
     let env = env();
     for (keyword, value) in [

@@ -134,6 +134,11 @@ impl Isa for Avx2 {
             let x = _mm_loadl_epi64(p.cast());
             _mm256_cvtepi8_epi16(_mm_unpacklo_epi8(x, x))
         };
+        fn half_nibbles(p: *const u8) -> (__m256i, __m256i) = {
+            let x = _mm_loadl_epi64(p.cast());
+            let x = _mm256_cvtepu8_epi16(_mm_unpacklo_epi8(x, x));
+            (_mm256_and_si256(x, _mm256_set1_epi16(15)), _mm256_srli_epi16::<4>(x))
+        };
     }
 
     registers! {
@@ -166,6 +171,10 @@ impl Isa for Avx2 {
         fn and(a: __m256i, mask: u8) -> __m256i =
             _mm256_and_si256(a, _mm256_set1_epi8(mask as i8));
         fn or(a: __m256i, b: __m256i) -> __m256i = _mm256_or_si256(a, b);
+        fn lookup(table: &[u8; 16], index: __m256i) -> __m256i = {
+            let table = _mm_loadu_si128(table.as_ptr().cast());
+            _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), index)
+        };
         fn shl(a: __m256i, n: i32) -> __m256i = _mm256_sll_epi16(a, _mm_cvtsi32_si128(n));
         fn shr(a: __m256i, n: i32) -> __m256i = _mm256_srl_epi16(a, _mm_cvtsi32_si128(n));
         fn pin(s: __m256i) -> __m256i = pin(s);

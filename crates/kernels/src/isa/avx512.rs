@@ -128,6 +128,11 @@ impl Isa for Avx512 {
         };
         fn half_scales(p: *const i8) -> __m512 =
             _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast())));
+        fn half_nibbles(p: *const u8) -> (__m512, __m512) = {
+            let x = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
+            let low = _mm512_and_si512(x, _mm512_set1_epi32(15));
+            (_mm512_cvtepi32_ps(low), _mm512_cvtepi32_ps(_mm512_srli_epi32::<4>(x)))
+        };
     }
 
     // `dpbusd` adds by itself, so there is nothing to reorder.
@@ -178,6 +183,10 @@ impl Isa for Avx512 {
         fn and(a: __m512i, mask: u8) -> __m512i =
             _mm512_and_si512(a, _mm512_set1_epi8(mask as i8));
         fn or(a: __m512i, b: __m512i) -> __m512i = _mm512_or_si512(a, b);
+        fn lookup(table: &[u8; 16], index: __m512i) -> __m512i = {
+            let table = _mm_loadu_si128(table.as_ptr().cast());
+            _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index)
+        };
         fn shl(a: __m512i, n: i32) -> __m512i = _mm512_sll_epi16(a, _mm_cvtsi32_si128(n));
         fn shr(a: __m512i, n: i32) -> __m512i = _mm512_srl_epi16(a, _mm_cvtsi32_si128(n));
         fn dot_zero() -> __m512i = _mm512_setzero_si512();

@@ -108,6 +108,8 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     fn and(self, a: Self::Bytes, mask: u8) -> Self::Bytes;
     /// Bitwise or.
     fn or(self, a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
+    /// Each byte, below 16, replaced by that entry of `table`.
+    fn lookup(self, table: &[u8; 16], index: Self::Bytes) -> Self::Bytes;
     /// Lanes of 16 bits shifted up; mask afterwards. `n` must be a constant once inlined.
     fn shl(self, a: Self::Bytes, n: i32) -> Self::Bytes;
     /// Lanes of 16 bits shifted down; mask afterwards.
@@ -140,6 +142,8 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     unsafe fn half_sums(self, p: *const i8) -> [i32; 2];
     /// Reads LANES i8.
     unsafe fn half_scales(self, p: *const i8) -> Self::HalfScales;
+    /// Reads LANES bytes: their low nibbles and their high ones.
+    unsafe fn half_nibbles(self, p: *const u8) -> (Self::HalfScales, Self::HalfScales);
     /// `a * ka`, the first 16 weights of a 32.
     fn halves_start(self, a: Self::Dot, ka: Self::HalfScales) -> Self::Half;
     /// `a * ka + b * kb`.

@@ -183,6 +183,10 @@ impl<const L: usize> Isa for Scalar<L> {
         lanes!(i => a[i] | b[i])
     }
     #[inline(never)]
+    fn lookup(self, table: &[u8; 16], index: [u32; L]) -> [u32; L] {
+        lanes!(i => u32::from_le_bytes(index[i].to_le_bytes().map(|at| table[usize::from(at)])))
+    }
+    #[inline(never)]
     fn shl(self, a: [u32; L], n: i32) -> [u32; L] {
         let low = (0xffff_u32 << n) & 0xffff;
         lanes!(i => (a[i] << n) & (low | low << 16))
@@ -262,6 +266,12 @@ impl<const L: usize> Isa for Scalar<L> {
         // SAFETY: the caller lends LANES values.
         let x = unsafe { p.cast::<[i8; L]>().read() };
         lanes!(i => i32::from(x[i]))
+    }
+    #[inline(never)]
+    unsafe fn half_nibbles(self, p: *const u8) -> ([i32; L], [i32; L]) {
+        // SAFETY: the caller lends LANES values.
+        let x = unsafe { p.cast::<[u8; L]>().read() };
+        (lanes!(i => i32::from(x[i] & 15)), lanes!(i => i32::from(x[i] >> 4)))
     }
     #[inline(never)]
     fn halves_start(self, a: [i32; L], ka: [i32; L]) -> [i32; L] {

@@ -7,8 +7,8 @@ use crate::isa::Isa;
 use crate::quant::tile::{DotForm, ScaleMin, Source};
 use std::marker::PhantomData;
 
-/// Bytes of one run for each row: 32 weights, f32 scale, then f32 minimum or two i8 scales.
-pub(super) const UNITS: usize = 40;
+/// Bytes of one run for each row at most: 32 weights, f32 scale, f32 minimum, scales of halves.
+pub(super) const MAX_UNITS: usize = 48;
 
 /// The unpacked form of `T`.
 pub(super) struct Expanded<T>(PhantomData<T>);
@@ -22,7 +22,8 @@ impl<T> Clone for Expanded<T> {
 impl<T> Copy for Expanded<T> {}
 
 impl<T: Source> Source for Expanded<T> {
-    const UNITS: usize = UNITS;
+    /// Whole lines for any number of lanes.
+    const UNITS: usize = if matches!(T::DOT, DotForm::HalvesLess) { MAX_UNITS } else { 40 };
     const RUNS: usize = 1;
     const DOT: DotForm = T::DOT;
     const HAS_MIN: bool = T::HAS_MIN;
@@ -50,14 +51,19 @@ impl<T: Source> Source for Expanded<T> {
     #[inline(always)]
     unsafe fn halves<I: Isa>(p: *const u8, _: usize) -> *const i8 {
         // SAFETY: inside the run.
-        unsafe { p.add(36 * I::LANES).cast() }
+        unsafe { p.add(Self::HALVES * I::LANES).cast() }
     }
+}
+
+impl<T: Source> Expanded<T> {
+    /// Units before the scales of halves: they take the minimum's place if there is none.
+    const HALVES: usize = if T::HAS_MIN { 40 } else { 36 };
 }
 
 /// Unpacks `runs` runs of a tile from run `first` on.
 ///
 /// # Safety
-/// `w` points to a tile that has them, and `out` to `runs * UNITS * LANES` bytes.
+/// `w` points to a tile that has them, and `out` to `runs` blocks of [`Expanded<T>`].
 #[inline(always)]
 pub(super) unsafe fn expand<I: Isa, T: Source>(
     isa: I,
@@ -71,7 +77,7 @@ pub(super) unsafe fn expand<I: Isa, T: Source>(
         // SAFETY: as the caller's.
         unsafe {
             let block = w.add((first + index) / T::RUNS * T::UNITS * I::LANES);
-            let out = out.add(index * UNITS * I::LANES);
+            let out = out.add(index * Expanded::<T>::UNITS * I::LANES);
             for pair in 0..4 {
                 let (a, b) = T::pair(isa, block, run, pair);
                 isa.store_bytes(out.add(8 * pair * I::LANES), a);
@@ -79,13 +85,12 @@ pub(super) unsafe fn expand<I: Isa, T: Source>(
             }
             let s = T::scale(isa, block, run);
             isa.store(out.add(32 * I::LANES).cast(), s.scale);
-            let last = out.add(36 * I::LANES);
             if T::HAS_MIN {
-                isa.store(last.cast(), s.min);
+                isa.store(out.add(36 * I::LANES).cast(), s.min);
             }
-            if T::DOT == DotForm::Halves {
-                let halves = T::halves::<I>(block, run);
-                std::ptr::copy_nonoverlapping(halves.cast(), last, 2 * I::LANES);
+            if matches!(T::DOT, DotForm::Halves | DotForm::HalvesLess) {
+                let to = out.add(Expanded::<T>::HALVES * I::LANES);
+                std::ptr::copy_nonoverlapping(T::halves::<I>(block, run).cast(), to, 2 * I::LANES);
             }
         }
     }

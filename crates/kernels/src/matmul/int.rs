@@ -45,7 +45,7 @@ const MANY: usize = 3;
 
 /// Room for unpacked weights.
 #[repr(align(64))]
-struct Unpacked([MaybeUninit<u8>; GROUP * CHUNK * expand::UNITS * 16]);
+struct Unpacked([MaybeUninit<u8>; GROUP * CHUNK * expand::MAX_UNITS * 16]);
 
 impl<T: Tile> Kernel for IntTiles<'_, T> {
     type Output = ();
@@ -83,7 +83,7 @@ impl<T: Tile> IntTiles<'_, T> {
             let group = GROUP.min(self.tiles - first);
             for start in (0..runs).step_by(CHUNK) {
                 let count = CHUNK.min(runs - start);
-                let room = count * expand::UNITS * I::LANES;
+                let room = count * <Expanded<T> as Source>::UNITS * I::LANES;
                 for t in 0..group {
                     // SAFETY: the tile has these runs, and the buffer holds a chunk of a group.
                     unsafe {
@@ -188,7 +188,10 @@ unsafe fn tile<I: Isa, S: Source, const M: usize>(
                 for m in 0..M {
                     let a = *meta.add(Meta::Scale as usize * M + m).cast::<f32>();
                     acc[m] = isa.fma(isa.mul(s.scale, isa.splat(a)), dots[m], acc[m]);
-                    if S::HAS_MIN {
+                    if S::DOT == DotForm::HalvesLess {
+                        let less = half_mins::<I, S>(isa, w, run, meta.add(m), M);
+                        acc[m] = isa.fma(isa.mul(s.min, isa.splat(a)), less, acc[m]);
+                    } else if S::HAS_MIN {
                         let sum = *meta.add(Meta::ScaledSum as usize * M + m).cast::<f32>();
                         acc[m] = isa.fma(s.min, isa.splat(sum), acc[m]);
                     }
@@ -235,6 +238,20 @@ unsafe fn dots<I: Isa, S: Source, const M: usize>(
                     out[m] = isa.halves_end(half[m], s[m], kb);
                 }
             }
+            DotForm::HalvesLess => {
+                let k = S::halves::<I>(w, run);
+                let (ka, kb) =
+                    (isa.half_nibbles(k.cast()).0, isa.half_nibbles(k.add(I::LANES).cast()).0);
+                let s = pairs::<I, S, M>(isa, w, run, q, [isa.dot_zero(); M], 0..2);
+                let mut half = [isa.halves_start(s[0], ka); M];
+                for m in 1..M {
+                    half[m] = isa.halves_start(s[m], ka);
+                }
+                let s = pairs::<I, S, M>(isa, w, run, q, [isa.dot_zero(); M], 2..4);
+                for m in 0..M {
+                    out[m] = isa.halves_end(half[m], s[m], kb);
+                }
+            }
             // Five bits: eight groups would not fit 16-bit sums.
             DotForm::Unsigned { bits } if bits > 4 && !I::WIDE_DOT => {
                 let s = pairs::<I, S, M>(isa, w, run, q, [isa.dot_zero(); M], 0..2);
@@ -265,6 +282,30 @@ unsafe fn dots<I: Isa, S: Source, const M: usize>(
         }
     }
     out
+}
+
+/// The minima of a run's halves times minus the sums of a row's activations, as f32. The sums come
+/// times 32, and so are taken back.
+///
+/// # Safety
+/// As [`dots`]; `meta` points to the row's first word, and the others follow `stride` apart.
+#[inline(always)]
+unsafe fn half_mins<I: Isa, S: Source>(
+    isa: I,
+    w: *const u8,
+    run: usize,
+    meta: *const u32,
+    stride: usize,
+) -> I::Floats {
+    // SAFETY: as the caller's.
+    unsafe {
+        let k = S::halves::<I>(w, run).cast::<u8>();
+        let first = isa.dot_start(meta.add(Meta::FirstHalf as usize * stride).cast(), 0);
+        let second = isa.dot_start(meta.add(Meta::SecondHalf as usize * stride).cast(), 0);
+        let half = isa.halves_start(first, isa.half_nibbles(k).1);
+        let sum = isa.halves_end(half, second, isa.half_nibbles(k.add(I::LANES)).1);
+        isa.mul(sum, isa.splat(1.0 / 32.0))
+    }
 }
 
 /// As [`dots`], for signed weights.

@@ -27,16 +27,7 @@ fn inputs(rows: usize, cols: usize) -> Vec<f32> {
 
 /// What a kernel multiplies with: the int8 form where the type has integer tiles.
 fn seen(ty: TensorType, x: &[f32]) -> Vec<f64> {
-    let integer = matches!(
-        ty,
-        TensorType::Q4_0
-            | TensorType::Q4_1
-            | TensorType::Q5_0
-            | TensorType::Q8_0
-            | TensorType::Q4_K
-            | TensorType::Q5_K
-            | TensorType::Q6_K
-    );
+    let integer = ty.block_len() > 1;
     if !integer {
         return x.iter().map(|&x| f64::from(x)).collect();
     }

@@ -13,7 +13,10 @@ use crate::mem::Pages;
 use crate::pool::Pool;
 use crate::quant::tile::{Source, Tile};
 use crate::quant::{TensorType, dequantize};
-use crate::quant::{q4_0, q4_1, q4_k, q5_0, q5_k, q6_k, q8_0};
+use crate::quant::{
+    iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0,
+};
+use crate::quant::{tq1_0, tq2_0};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -80,35 +83,30 @@ enum Form {
 /// Does something for the tile format of a type; gives `$none` for a type without one.
 macro_rules! with_tile {
     ($ty:expr, $tile:ident => $body:expr, $none:expr) => {
+        with_tile!(@ $ty, $tile => $body, $none,
+            Q4_0 q4_0::tile::Q4_0Tile,
+            Q4_1 q4_1::tile::Q4_1Tile,
+            Q5_0 q5_0::tile::Q5_0Tile,
+            Q5_1 q5_1::tile::Q5_1Tile,
+            Q8_0 q8_0::tile::Q8_0Tile,
+            Q2_K q2_k::tile::Q2KTile,
+            Q3_K q3_k::tile::Q3KTile,
+            Q4_K q4_k::tile::Q4KTile,
+            Q5_K q5_k::tile::Q5KTile,
+            Q6_K q6_k::tile::Q6KTile,
+            IQ4_NL iq4_nl::tile::Iq4NlTile,
+            IQ4_XS iq4_xs::tile::Iq4XsTile,
+            TQ1_0 tq1_0::tile::Tq1_0Tile,
+            TQ2_0 tq2_0::tile::Tq2_0Tile,
+            MXFP4 mxfp4::tile::Mxfp4Tile,
+        )
+    };
+    (@ $ty:expr, $tile:ident => $body:expr, $none:expr, $($name:ident $path:ty,)*) => {
         match $ty {
-            TensorType::Q4_0 => {
-                type $tile = q4_0::tile::Q4_0Tile;
+            $(TensorType::$name => {
+                type $tile = $path;
                 $body
-            }
-            TensorType::Q4_1 => {
-                type $tile = q4_1::tile::Q4_1Tile;
-                $body
-            }
-            TensorType::Q5_0 => {
-                type $tile = q5_0::tile::Q5_0Tile;
-                $body
-            }
-            TensorType::Q8_0 => {
-                type $tile = q8_0::tile::Q8_0Tile;
-                $body
-            }
-            TensorType::Q4_K => {
-                type $tile = q4_k::tile::Q4KTile;
-                $body
-            }
-            TensorType::Q5_K => {
-                type $tile = q5_k::tile::Q5KTile;
-                $body
-            }
-            TensorType::Q6_K => {
-                type $tile = q6_k::tile::Q6KTile;
-                $body
-            }
+            })*
             _ => $none,
         }
     };

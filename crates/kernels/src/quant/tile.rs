@@ -16,10 +16,13 @@ use crate::isa::Isa;
 pub(crate) enum DotForm {
     /// Unsigned weights below `2^bits`.
     Unsigned { bits: u32 },
-    /// As [`DotForm::Unsigned`], less an offset of `2^(bits - 1)` from each weight.
+    /// Unsigned weights less an offset of `2^(bits - 1)`, none further from it than that.
     Centred { bits: u32 },
     /// Six bits less 32, with an integer scale for each 16 weights.
     Halves,
+    /// Two bits, with an integer scale and an integer minimum of four bits for each 16 weights;
+    /// [`ScaleMin::min`] is the factor of the minima.
+    HalvesLess,
     /// Signed weights of eight bits.
     Signed,
 }
@@ -54,7 +57,8 @@ pub(crate) trait Source: Copy + Send + Sync + 'static {
     /// `p` points to a block.
     unsafe fn scale<I: Isa>(isa: I, p: *const u8, run: usize) -> ScaleMin<I::Floats>;
     /// For [`DotForm::Halves`], the i8 scales of the first half of `run` in all rows, then those of
-    /// the second.
+    /// the second; for [`DotForm::HalvesLess`], bytes with the scale in the low nibble and the
+    /// minimum in the high one.
     ///
     /// # Safety
     /// `p` points to a block.
@@ -152,7 +156,52 @@ pub(super) unsafe fn nibbles<I: Isa>(isa: I, p: *const u8) -> (I::Bytes, I::Byte
 /// Puts bit `group` of each byte of `high` at bit 4 of `low`.
 #[inline(always)]
 pub(super) fn with_fifth<I: Isa>(isa: I, low: I::Bytes, high: I::Bytes, group: usize) -> I::Bytes {
-    let bit =
-        if group <= 4 { isa.shl(high, 4 - group as i32) } else { isa.shr(high, group as i32 - 4) };
-    isa.or(low, isa.and(bit, 0x10))
+    isa.or(low, isa.and(moved(isa, high, group as i32, 4), 0x10))
+}
+
+/// Moves bit `from` of each byte to bit `to`; what else the bytes hold is to be masked.
+#[inline(always)]
+pub(super) fn moved<I: Isa>(isa: I, bytes: I::Bytes, from: i32, to: i32) -> I::Bytes {
+    if from <= to { isa.shl(bytes, to - from) } else { isa.shr(bytes, from - to) }
+}
+
+/// Interleaves the two low bits of a run's quants, 8 bytes for each row: group `g` at bits
+/// `2 (g % 4)` of vector `g / 4`.
+#[inline(always)]
+pub(super) fn pack_two_bits(quants: &[u8; 32], lanes: usize, lane: usize, out: &mut [u8]) {
+    pack_high::<2>(&quants.map(|q| (q & 3) << 4), lanes, lane, out);
+}
+
+/// Adds what [`pack_two_bits`] stored to `quants`.
+pub(super) fn restore_two_bits(run: &[u8], lanes: usize, lane: usize, quants: &mut [u8; 32]) {
+    let mut high = [0; 32];
+    restore_high::<2>(run, lanes, lane, &mut high);
+    quants.iter_mut().zip(high).for_each(|(q, high)| *q |= high >> 4);
+}
+
+/// Groups `2 pair` and `2 pair + 1` of what [`pack_two_bits`] stored, their low bit at bit `to`.
+///
+/// # Safety
+/// `run` points to two vectors.
+#[inline(always)]
+pub(super) unsafe fn two_bits<I: Isa>(
+    isa: I,
+    run: *const u8,
+    pair: usize,
+    to: i32,
+) -> (I::Bytes, I::Bytes) {
+    // SAFETY: as the caller's.
+    let four = unsafe { isa.bytes(run.add(pair / 2 * 4 * I::LANES)) };
+    let (from, mask) = (pair as i32 % 2 * 4, 3 << to);
+    (isa.and(moved(isa, four, from, to), mask), isa.and(moved(isa, four, from + 2, to), mask))
+}
+
+/// Scales of all rows from the f16 at `p`, no minimum.
+///
+/// # Safety
+/// `p` points to LANES f16.
+#[inline(always)]
+pub(super) unsafe fn f16_scale<I: Isa>(isa: I, p: *const u8) -> ScaleMin<I::Floats> {
+    // SAFETY: as the caller's.
+    ScaleMin { scale: unsafe { isa.load_f16(p.cast()) }, min: isa.splat(0.0) }
 }

@@ -7,6 +7,8 @@
 //!
 //! `x = d LEVELS[q]`
 
+pub(crate) mod tile;
+
 use super::block::{Block, inverse, part_mut, signed_peak};
 use super::{f16, q4_0};
 

@@ -7,6 +7,8 @@
 //!
 //! `x = 2^(e - 128) LEVELS[q]`, where the levels are the E2M1 numbers doubled.
 
+pub(crate) mod tile;
+
 use super::block::{Block, part_mut, signed_peak};
 use super::{iq4_nl, q4_0};
 

@@ -9,6 +9,8 @@
 //!
 //! `x = d sc q - dmin m`
 
+pub(crate) mod tile;
+
 use super::block::{Block, part, part_mut};
 use super::f16;
 use super::k_rule::Affine;
@@ -47,6 +49,12 @@ impl Block<256, 84> for Q2_K {
 #[inline(always)]
 pub(super) fn bit_pair(quants: &[u8; 64], s: usize) -> (&[u8; 16], usize) {
     (part(quants, s / 8 * 32 + s % 2 * 16), s / 2 % 4 * 2)
+}
+
+/// The 32 quants of sub-blocks `2 s` and `2 s + 1`.
+#[inline(always)]
+pub(super) fn run_bit_pairs(quants: &[u8; 64], s: usize) -> [u8; 32] {
+    part::<32>(quants, s / 4 * 32).map(|byte| (byte >> (s % 4 * 2)) & 3)
 }
 
 /// The two low bits of 256 quants in Q2_K's order.

@@ -9,6 +9,8 @@
 //!
 //! `x = d (sc - 32) (q - 4)`
 
+pub(crate) mod tile;
+
 use super::block::{Block, part, part_mut};
 use super::k_rule::Symmetric;
 use super::{f16, q2_k};
@@ -36,17 +38,22 @@ impl Block<256, 110> for Q3_K {
     fn encode(x: &[f32; 256], block: &mut [u8; 110]) {
         let rule = Symmetric::<16>::of(x, 4.0, 32.0);
         let quants = rule.normalized(x).map(|x| (x.round().clamp(-4.0, 3.0) + 4.0) as u8);
-        let high: &mut [u8; 32] = part_mut(block, 0);
-        high.fill(0);
-        for (b, plane) in quants.chunks_exact(32).enumerate() {
-            for (high, q) in high.iter_mut().zip(plane) {
-                *high |= (q >> 2) << b;
-            }
-        }
+        *part_mut(block, 0) = pack_high_bits(&quants);
         *part_mut(block, 32) = q2_k::pack_bit_pairs(&quants);
         *part_mut(block, 96) = pack_scales(&rule.scales.map(|code| (code + 32) as u8));
         *part_mut(block, 108) = f16::bytes_of(rule.d);
     }
+}
+
+/// Bit 2 of 256 quants, as stored.
+fn pack_high_bits(quants: &[u8; 256]) -> [u8; 32] {
+    let mut high = [0; 32];
+    for (b, plane) in quants.chunks_exact(32).enumerate() {
+        for (high, q) in high.iter_mut().zip(plane) {
+            *high |= (q >> 2) << b;
+        }
+    }
+    high
 }
 
 /// The 16 six-bit codes of the sub-block scales.

@@ -56,7 +56,6 @@ impl Source for Q5_0Tile {
     #[inline(always)]
     unsafe fn scale<I: Isa>(isa: I, p: *const u8, _: usize) -> ScaleMin<I::Floats> {
         // SAFETY: the scales open the block.
-        let scale = unsafe { isa.load_f16(p.cast()) };
-        ScaleMin { scale, min: isa.splat(0.0) }
+        unsafe { f16_scale(isa, p) }
     }
 }

@@ -9,6 +9,8 @@
 //!
 //! `x = d q + m`
 
+pub(crate) mod tile;
+
 use super::block::{Block, extremes, inverse, part, part_mut};
 use super::{f16, q4_0, q5_0};
 

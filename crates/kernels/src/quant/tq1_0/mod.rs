@@ -10,6 +10,8 @@
 //! A byte holds the fraction `0.t0 t1 t2 t3 t4` in base 3, scaled to 256 and rounded up: multiplied
 //! by 3^t modulo 256 it has digit `t` first, which is `byte * 3 / 256`. `x = d (digit - 1)`
 
+pub(crate) mod tile;
+
 use super::block::{Block, inverse, part, part_mut, signed_peak};
 use super::f16;
 
@@ -20,19 +22,14 @@ impl Block<256, 54> for TQ1_0 {
     #[inline(always)]
     fn decode(block: &[u8; 54], out: &mut [f32; 256]) {
         let d = f16::scale(block, 52);
-        let (first, rest) = out.split_at_mut(160);
-        let (second, third) = rest.split_at_mut(80);
-        decode_digits::<32>(d, part(block, 0), first);
-        decode_digits::<16>(d, part(block, 32), second);
-        decode_digits::<4>(d, part(block, 48), third);
+        for (out, digit) in out.iter_mut().zip(digits(block)) {
+            *out = d * (i32::from(digit) - 1) as f32;
+        }
     }
 
     fn encode(x: &[f32; 256], block: &mut [u8; 54]) {
         let d = signed_peak(x).abs();
-        let digits = ternary(x, d);
-        *part_mut(block, 0) = pack_digits::<32>(&digits[..160]);
-        *part_mut(block, 32) = pack_digits::<16>(&digits[160..240]);
-        *part_mut(block, 48) = pack_digits::<4>(&digits[240..]);
+        *part_mut(block, 0) = pack_all(&ternary(x, d));
         *part_mut(block, 52) = f16::bytes_of(d);
     }
 }
@@ -43,13 +40,33 @@ pub(super) fn ternary(x: &[f32; 256], d: f32) -> [u8; 256] {
     x.map(|x| ((x * inv).round().clamp(-1.0, 1.0) + 1.0) as u8)
 }
 
+/// The digits of a block's 256 weights.
 #[inline(always)]
-fn decode_digits<const L: usize>(d: f32, bytes: &[u8; L], out: &mut [f32]) {
+fn digits(block: &[u8]) -> [u8; 256] {
+    let mut out = [0; 256];
+    let (first, rest) = out.split_at_mut(160);
+    let (second, third) = rest.split_at_mut(80);
+    unpack_digits::<32>(part(block, 0), first);
+    unpack_digits::<16>(part(block, 32), second);
+    unpack_digits::<4>(part(block, 48), third);
+    out
+}
+
+/// The reverse of [`digits`]: bytes 0 to 51 of a block.
+fn pack_all(digits: &[u8; 256]) -> [u8; 52] {
+    let mut bytes = [0; 52];
+    *part_mut(&mut bytes, 0) = pack_digits::<32>(&digits[..160]);
+    *part_mut(&mut bytes, 32) = pack_digits::<16>(&digits[160..240]);
+    *part_mut(&mut bytes, 48) = pack_digits::<4>(&digits[240..]);
+    bytes
+}
+
+#[inline(always)]
+fn unpack_digits<const L: usize>(bytes: &[u8; L], out: &mut [u8]) {
     let mut power = 1u8;
     for out in out.as_chunks_mut::<L>().0 {
         for (out, byte) in out.iter_mut().zip(bytes) {
-            let digit = (u16::from(byte.wrapping_mul(power)) * 3) >> 8;
-            *out = d * (i32::from(digit) - 1) as f32;
+            *out = ((u16::from(byte.wrapping_mul(power)) * 3) >> 8) as u8;
         }
         power = power.wrapping_mul(3);
     }

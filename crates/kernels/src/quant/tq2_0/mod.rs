@@ -7,6 +7,8 @@
 //!
 //! `x = d (q - 1)`
 
+pub(crate) mod tile;
+
 use super::block::{Block, part, part_mut, signed_peak};
 use super::{f16, q2_k, tq1_0};
 

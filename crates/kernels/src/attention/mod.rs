@@ -2,27 +2,27 @@
 //!
 //! Positions are cut into spans at absolute multiples of [`SPAN`]. For each (row, head, span) the
 //! arithmetic is one fixed sequence (`span.rs`), and spans are combined in ascending order by one
-//! routine ([`Running::merge`]), so the bits of an output depend on nothing but its query and the
-//! cache: not on how prompts are cut, on company, or on threads. Many rows are done a block of rows
-//! at a time, all spans in turn; a few rows over a long cache are done span by span on all threads
-//! and combined afterwards.
+//! routine (`Running::merge` in `units.rs`), so the bits of an output depend on nothing but its
+//! query and the cache: not on how prompts are cut, on company, or on threads. Many rows are done
+//! a block of rows at a time, all spans in turn; a few rows over a long cache are done span by span
+//! on all threads and combined afterwards.
 
 mod kv;
 mod span;
 #[cfg(test)]
 mod tests;
+mod units;
 
 pub use kv::{KvLayer, KvType};
 
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
-use crate::element::{Bf16, Element, F16, F32};
-use crate::isa::Isa;
-use crate::ops::exp;
+use crate::element::{Bf16, F16, F32};
 use crate::pool::Pool;
-use span::{Part, Query, Results};
+use span::Query;
 use std::marker::PhantomData;
 use std::ops::Range;
+use units::{Combine, OneSpan, Partial, RowBlock};
 
 /// Elements of a head at most.
 pub const MAX_HEAD_DIM: usize = 512;
@@ -165,8 +165,8 @@ impl Call<'_> {
             let mut before = 0;
             for job in self.jobs {
                 if index < spans(job) {
-                    let (partials, dim) = (&partials, dim);
-                    let kernel = OneSpan { call: self, job, head, index, partials, before, dim };
+                    let partials = &partials;
+                    let kernel = OneSpan { call: self, job, head, index, partials, before };
                     return self.enter(job, kernel);
                 }
                 index -= spans(job);
@@ -179,8 +179,8 @@ impl Call<'_> {
             let mut before = 0;
             for job in self.jobs {
                 if row < job.rows {
-                    let (partials, dim) = (&partials, dim);
-                    let kernel = Combine { call: self, job, head, row, partials, before, dim };
+                    let partials = &partials;
+                    let kernel = Combine { call: self, job, head, row, partials, before };
                     return self.pool.cpu().run(kernel);
                 }
                 row -= job.rows;
@@ -204,17 +204,6 @@ impl Call<'_> {
         }
     }
 
-    /// The `count` queries from `first` on, the last one repeated.
-    fn queries(
-        &self,
-        job: &AttnJob<'_>,
-        head: usize,
-        first: usize,
-        count: usize,
-    ) -> [Query; span::QUERIES] {
-        [0, 1, 2, 3].map(|i| self.query(job, head, first + i.min(count - 1)))
-    }
-
     /// Query `index` of a job's kv head: row after row, in each the heads of the group.
     fn query(&self, job: &AttnJob<'_>, head: usize, index: usize) -> Query {
         let group = self.shape.heads / self.shape.kv_heads;
@@ -226,182 +215,3 @@ impl Call<'_> {
 
 /// A kernel with the element type of the cache.
 struct Typed<K, E>(K, PhantomData<E>);
-
-/// All spans of a block of rows, one kv head.
-struct RowBlock<'a> {
-    call: &'a Call<'a>,
-    job: &'a AttnJob<'a>,
-    rows: Range<usize>,
-    head: usize,
-}
-
-/// The most queries of a row block that are kept in flight.
-const IN_FLIGHT: usize = 64;
-
-impl<E: Element> Kernel for Typed<RowBlock<'_>, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let RowBlock { call, job, rows, head } = self.0;
-        let group = call.shape.heads / call.shape.kv_heads;
-        let (mut first, end) = (rows.start * group, rows.end * group);
-        let mut results = Results::EMPTY;
-        while first < end {
-            let count = (end - first).min(IN_FLIGHT);
-            let mut running = [Running::EMPTY; IN_FLIGHT];
-            let earliest = call.query(job, head, first).seen.start / SPAN;
-            let latest = call.query(job, head, first + count - 1).seen.end.div_ceil(SPAN);
-            for span in earliest..latest {
-                if call.pool.stopped() {
-                    return;
-                }
-                for done in (0..count).step_by(span::QUERIES) {
-                    let take = (count - done).min(span::QUERIES);
-                    let queries = call.queries(job, head, first + done, take);
-                    let part = Part { q: call.q, shape: call.shape, kv: job.kv, head, span };
-                    span::run::<I, E>(isa, &part, &queries[..take], &mut results);
-                    for i in 0..take {
-                        let Some((max, sum)) = results.softmax[i] else { continue };
-                        // SAFETY: this unit alone has these rows and heads.
-                        let out = unsafe { call.out.part(queries[i].range(call.shape)) };
-                        running[done + i].merge(isa, max, sum, &results.values[i], out);
-                    }
-                }
-            }
-            for (i, running) in running[..count].iter().enumerate() {
-                let query = call.query(job, head, first + i);
-                // SAFETY: this unit alone has these rows and heads.
-                running.finish(unsafe { call.out.part(query.range(call.shape)) });
-            }
-            first += count;
-        }
-    }
-}
-
-/// One span of all rows of a job, one kv head.
-struct OneSpan<'a> {
-    call: &'a Call<'a>,
-    job: &'a AttnJob<'a>,
-    head: usize,
-    index: usize,
-    partials: &'a Disjoint<'a, f32>,
-    /// Values before the job's partials.
-    before: usize,
-    dim: usize,
-}
-
-impl<E: Element> Kernel for Typed<OneSpan<'_>, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let OneSpan { call, job, head, index, partials, before, dim } = self.0;
-        let group = call.shape.heads / call.shape.kv_heads;
-        let spans = job.spans(call.shape);
-        let (span, count) = (spans.start + index, job.rows * group);
-        let mut results = Results::EMPTY;
-        for done in (0..count).step_by(span::QUERIES) {
-            let take = (count - done).min(span::QUERIES);
-            let queries = call.queries(job, head, done, take);
-            let part = Part { q: call.q, shape: call.shape, kv: job.kv, head, span };
-            span::run::<I, E>(isa, &part, &queries[..take], &mut results);
-            for i in 0..take {
-                let Some((max, sum)) = results.softmax[i] else { continue };
-                let (row, member) = ((done + i) / group, (done + i) % group);
-                let query = row * call.shape.heads + head * group + member;
-                let at = before + (query * spans.len() + index) * Partial::len(dim);
-                // SAFETY: this unit alone has this slot.
-                let slot = unsafe { partials.part(at..at + Partial::len(dim)) };
-                (slot[0], slot[1]) = (max, sum);
-                slot[Partial::HEAD..].copy_from_slice(&results.values[i][..dim]);
-            }
-        }
-    }
-}
-
-/// Combines the spans of the heads of one row and kv head.
-struct Combine<'a> {
-    call: &'a Call<'a>,
-    job: &'a AttnJob<'a>,
-    head: usize,
-    row: usize,
-    partials: &'a Disjoint<'a, f32>,
-    before: usize,
-    dim: usize,
-}
-
-impl Kernel for Combine<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<I: Isa>(self, isa: I) {
-        let Combine { call, job, head, row, partials, before, dim } = self;
-        let group = call.shape.heads / call.shape.kv_heads;
-        let spans = job.spans(call.shape);
-        for member in 0..group {
-            let query = call.query(job, head, row * group + member);
-            // SAFETY: this unit alone has this row and head.
-            let out = unsafe { call.out.part(query.range(call.shape)) };
-            let mut running = Running::EMPTY;
-            for span in spans.clone() {
-                if query.in_span(span).is_empty() {
-                    continue;
-                }
-                let index = row * call.shape.heads + head * group + member;
-                let at = before + (index * spans.len() + span - spans.start) * Partial::len(dim);
-                // SAFETY: partials were written by the dispatch before; now they are only read.
-                let slot = unsafe { partials.part(at..at + Partial::len(dim)) };
-                running.merge(isa, slot[0], slot[1], &slot[Partial::HEAD..], out);
-            }
-            running.finish(out);
-        }
-    }
-}
-
-/// A span's result in memory: maximum, sum, a gap, then `dim` weighted sums of values.
-struct Partial;
-
-impl Partial {
-    const HEAD: usize = 16;
-
-    const fn len(dim: usize) -> usize {
-        Self::HEAD + dim
-    }
-}
-
-/// Maximum and sum of the spans merged so far; the weighted sums are in the output.
-#[derive(Clone, Copy)]
-struct Running {
-    max: f32,
-    sum: f32,
-}
-
-impl Running {
-    const EMPTY: Self = Self { max: f32::NEG_INFINITY, sum: 0.0 };
-
-    /// Adds a span: `out = out * old + values * new`. The first span's values are copied, so that
-    /// what `out` held does not matter.
-    #[inline(always)]
-    fn merge<I: Isa>(&mut self, isa: I, max: f32, sum: f32, values: &[f32], out: &mut [f32]) {
-        if self.sum == 0.0 && self.max == f32::NEG_INFINITY {
-            *self = Self { max, sum };
-            out.copy_from_slice(&values[..out.len()]);
-            return;
-        }
-        let top = if max > self.max { max } else { self.max };
-        let old = isa.max_lane(exp(isa, isa.splat(self.max - top)));
-        let new = isa.max_lane(exp(isa, isa.splat(max - top)));
-        *self = Self { max: top, sum: self.sum * old + sum * new };
-        for (out, value) in out.iter_mut().zip(values) {
-            *out = *out * old + *value * new;
-        }
-    }
-
-    /// Divides by the sum.
-    #[inline(always)]
-    fn finish(self, out: &mut [f32]) {
-        let factor = 1.0 / self.sum;
-        out.iter_mut().for_each(|x| *x *= factor);
-    }
-}

@@ -1,4 +1,4 @@
-//! One span of the cache against up to four queries: scores, softmax, weighted sum of values.
+//! One span of the cache against some queries: scores, softmax, weighted sum of values.
 //!
 //! Scores: each is one chain of multiply-adds over the elements of the head, ascending; positions
 //! fill vectors. Maximum and sum run over the whole span, unseen positions at minus infinity.
@@ -9,16 +9,20 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::kv::BLOCK;
-use super::{AttnShape, KvLayer, MAX_HEAD_DIM, SPAN};
+use super::{AttnShape, KvLayer, SPAN};
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::ops::{exp, tanh};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
-/// Queries of a pass at most.
-pub(super) const QUERIES: usize = 4;
+/// Queries of a call at most.
+pub(super) const QUERIES: usize = 32;
 
-/// Vectors of positions, or of elements of a value, in a pass.
+/// Queries that are multiplied at once.
+const PASS: usize = 4;
+
+/// Vectors of positions, or of elements of a value, that are multiplied at once.
 const WIDE: usize = 2;
 
 /// A row and head: where its query begins (its output too), and the positions it sees.
@@ -51,127 +55,139 @@ pub(super) struct Part<'a> {
     /// The kv head.
     pub(super) head: usize,
     pub(super) span: usize,
+    /// Span and kv head whose keys this thread wants next, probably.
+    pub(super) next: Option<(usize, usize)>,
 }
 
-/// What a pass gives for each query.
-#[repr(align(64))]
-pub(super) struct Results {
-    /// Weighted sums of the values, `dim` of them.
-    pub(super) values: [[f32; MAX_HEAD_DIM]; QUERIES],
-    /// Maximum of the scores and sum of the weights; `None` if the query sees nothing of the span.
-    pub(super) softmax: [Option<(f32, f32)>; QUERIES],
+impl Part<'_> {
+    /// Where to look ahead while the values from element `at` on are read: each of the two blocks'
+    /// share of the keys wanted next, or the values themselves.
+    fn ahead(&self, at: usize) -> [*const u8; 2] {
+        let (span, head) = self.next.unwrap_or((self.span, self.head));
+        let first = span * (SPAN / BLOCK);
+        let last = self.kv.len().div_ceil(BLOCK) - 1;
+        let at = at.min(self.shape.head_dim) * BLOCK * self.kv.ty().bytes();
+        [first, first + 1].map(|block| self.kv.keys(block.min(last), head).wrapping_add(at))
+    }
 }
 
-impl Results {
-    pub(super) const EMPTY: Self =
-        Self { values: [[0.0; MAX_HEAD_DIM]; QUERIES], softmax: [None; QUERIES] };
-}
+/// Scores of one query, then weights.
+type Scores = [f32; SPAN];
 
-/// Scores of the queries, then weights.
-#[repr(align(64))]
-struct Scores([[f32; SPAN]; QUERIES]);
-
-/// Does all queries (at most [`QUERIES`]).
+/// Does the queries (at most [`QUERIES`], ascending in position): writes the weighted sums of the
+/// values of query `i` to `places[i]`, and returns the maximum of its scores and the sum of its
+/// weights; `None` and nothing written for one that sees nothing of the span.
+///
+/// Parts of keys and values that fit the first-level cache are used for all queries in turn.
+///
+/// # Safety
+/// There is a place for each query, with room for the cache's `dim` values.
 #[inline(always)]
-pub(super) fn run<I: Isa, E: Element>(
+pub(super) unsafe fn run<I: Isa, E: Element>(
     isa: I,
     part: &Part<'_>,
     queries: &[Query],
-    results: &mut Results,
-) {
-    results.softmax = [None; QUERIES];
-    // Queries ascend in position, so those that see nothing are at either end.
-    let mut first = 0;
-    while first < queries.len() && queries[first].in_span(part.span).is_empty() {
-        first += 1;
+    places: &[*mut f32; QUERIES],
+) -> [Option<(f32, f32)>; QUERIES] {
+    let mut softmaxes = [None; QUERIES];
+    // Those that see nothing are at either end, as positions ascend.
+    let sees = |query: &Query| !query.in_span(part.span).is_empty();
+    let first = queries.iter().position(sees).unwrap_or(queries.len());
+    let count = queries[first..].iter().position(|query| !sees(query));
+    let count = count.unwrap_or(queries.len() - first);
+    let (queries, places) = (&queries[first..first + count], &places[first..first + count]);
+    let mut scores = [const { MaybeUninit::<Scores>::uninit() }; QUERIES];
+    for scores in &mut scores[..count] {
+        scores.write([f32::NEG_INFINITY; SPAN]);
     }
-    let mut end = first;
-    while end < queries.len() && !queries[end].in_span(part.span).is_empty() {
-        end += 1;
-    }
-    let queries = &queries[first..end];
-    match queries.len() {
-        0 => {}
-        1 => pass::<I, E, 1>(isa, part, queries, first, results),
-        2 => pass::<I, E, 2>(isa, part, queries, first, results),
-        3 => pass::<I, E, 3>(isa, part, queries, first, results),
-        _ => pass::<I, E, 4>(isa, part, queries, first, results),
-    }
-}
-
-#[inline(always)]
-fn pass<I: Isa, E: Element, const N: usize>(
-    isa: I,
-    part: &Part<'_>,
-    queries: &[Query],
-    first: usize,
-    results: &mut Results,
-) {
-    let mut ranges = [const { 0..0 }; N];
-    for n in 0..N {
-        ranges[n] = queries[n].in_span(part.span);
-    }
-    let mut scores = Scores([[f32::NEG_INFINITY; SPAN]; QUERIES]);
-    fill_scores::<I, E, N>(isa, part, queries, &ranges, &mut scores);
-    for n in 0..N {
-        let softmax = softmax(isa, part.shape, &ranges[n], &mut scores.0[n]);
-        results.softmax[first + n] = Some(softmax);
-    }
-    let dim = part.kv.dim();
-    for at in (0..dim).step_by(WIDE * I::LANES) {
-        let vectors = WIDE.min((dim - at) / I::LANES);
-        let sums = values::<I, E, N>(isa, part, &ranges, &scores, at, vectors);
-        for n in 0..N {
-            for v in 0..vectors {
-                let to = &mut results.values[first + n][at + v * I::LANES..][..I::LANES];
-                // SAFETY: a vector's place.
-                unsafe { isa.store(to.as_mut_ptr(), sums[n][v]) };
+    // SAFETY: written just now.
+    let scores =
+        unsafe { std::slice::from_raw_parts_mut(scores.as_mut_ptr().cast::<Scores>(), count) };
+    for at in (0..SPAN).step_by(WIDE * I::LANES) {
+        for start in (0..count).step_by(PASS) {
+            let some = start..count.min(start + PASS);
+            let (queries, scores) = (&queries[some.clone()], &mut scores[some]);
+            match queries.len() {
+                1 => fill_scores::<I, E, 1>(isa, part, queries, at, scores),
+                2 => fill_scores::<I, E, 2>(isa, part, queries, at, scores),
+                3 => fill_scores::<I, E, 3>(isa, part, queries, at, scores),
+                _ => fill_scores::<I, E, 4>(isa, part, queries, at, scores),
             }
         }
     }
+    for (i, query) in queries.iter().enumerate() {
+        let seen = query.in_span(part.span);
+        softmaxes[first + i] = Some(softmax(isa, part.shape, &seen, &mut scores[i]));
+    }
+    for at in (0..part.kv.dim()).step_by(WIDE * I::LANES) {
+        for start in (0..count).step_by(PASS) {
+            let some = start..count.min(start + PASS);
+            let (queries, scores) = (&queries[some.clone()], &scores[some.clone()]);
+            let places = &places[some];
+            // SAFETY: as the caller's.
+            unsafe {
+                match queries.len() {
+                    1 => values::<I, E, 1>(isa, part, queries, scores, at, places),
+                    2 => values::<I, E, 2>(isa, part, queries, scores, at, places),
+                    3 => values::<I, E, 3>(isa, part, queries, scores, at, places),
+                    _ => values::<I, E, 4>(isa, part, queries, scores, at, places),
+                }
+            }
+        }
+    }
+    softmaxes
 }
 
-/// Dot products of the queries with the keys of all positions that any of them sees.
+/// Dot products of `N` queries with the keys of the positions from `at` on that fill a pass, if
+/// any of the queries sees one of them.
 #[inline(always)]
 fn fill_scores<I: Isa, E: Element, const N: usize>(
     isa: I,
     part: &Part<'_>,
     queries: &[Query],
-    ranges: &[Range<usize>; N],
-    scores: &mut Scores,
+    at: usize,
+    scores: &mut [Scores],
 ) {
     let head_dim = part.shape.head_dim;
     let mut q = [std::ptr::null::<f32>(); N];
-    let (mut start, mut end) = (SPAN, 0);
+    let mut seen = false;
     for n in 0..N {
-        q[n] = part.q[queries[n].at..queries[n].at + head_dim].as_ptr();
-        (start, end) = (start.min(ranges[n].start), end.max(ranges[n].end));
+        q[n] = part.q[queries[n].range(part.shape)].as_ptr();
+        let range = queries[n].in_span(part.span);
+        seen |= range.start < at + WIDE * I::LANES && range.end > at;
     }
-    let step = WIDE * I::LANES;
-    for at in (start / step * step..end).step_by(step) {
-        let keys = part.kv.keys(part.span * (SPAN / BLOCK) + at / BLOCK, part.head);
-        let mut sums = [[isa.splat(0.0); WIDE]; N];
-        // SAFETY: `keys` points to `[head_dim][BLOCK]`, of which a step of positions is read; each
-        // query has `head_dim` values; a step of scores lies inside a span.
-        unsafe {
-            let mut keys = keys.add(at % BLOCK * E::BYTES);
-            for d in 0..head_dim {
-                let mut k = [isa.splat(0.0); WIDE];
-                for v in 0..WIDE {
-                    k[v] = E::load(isa, keys.add(v * I::LANES * E::BYTES));
-                }
-                for n in 0..N {
-                    let q = isa.splat(*q[n].add(d));
-                    for v in 0..WIDE {
-                        sums[n][v] = isa.fma(q, k[v], sums[n][v]);
-                    }
-                }
-                keys = keys.add(BLOCK * E::BYTES);
+    if !seen {
+        return;
+    }
+    let block = part.span * (SPAN / BLOCK) + at / BLOCK;
+    let keys = part.kv.keys(block, part.head);
+    // The values of these positions are wanted next.
+    let ahead = part.kv.values(block, part.head);
+    let ahead = ahead.wrapping_add(at % BLOCK * part.kv.dim() * E::BYTES);
+    let mut sums = [[isa.splat(0.0); WIDE]; N];
+    // SAFETY: `keys` points to `[head_dim][BLOCK]`, of which a pass of positions is read; each
+    // query has `head_dim` values; a pass of scores lies inside a span.
+    unsafe {
+        let mut keys = keys.add(at % BLOCK * E::BYTES);
+        let mut ahead = ahead;
+        for d in 0..head_dim {
+            isa.prefetch(ahead);
+            ahead = ahead.wrapping_add(WIDE * I::LANES * E::BYTES);
+            let mut k = [isa.splat(0.0); WIDE];
+            for v in 0..WIDE {
+                k[v] = E::load(isa, keys.add(v * I::LANES * E::BYTES));
             }
             for n in 0..N {
+                let q = isa.splat(*q[n].add(d));
                 for v in 0..WIDE {
-                    isa.store(scores.0[n].as_mut_ptr().add(at + v * I::LANES), sums[n][v]);
+                    sums[n][v] = isa.fma(q, k[v], sums[n][v]);
                 }
+            }
+            keys = keys.add(BLOCK * E::BYTES);
+        }
+        for n in 0..N {
+            for v in 0..WIDE {
+                isa.store(scores[n][at + v * I::LANES..].as_mut_ptr(), sums[n][v]);
             }
         }
     }
@@ -213,83 +229,91 @@ fn softmax<I: Isa>(
     }
 }
 
-/// Weighted sums of the elements from `at` on, up to `vectors` vectors of them.
+/// Writes the weighted sums of the elements from `at` on that fill a pass to the places of `N`
+/// queries.
+///
+/// # Safety
+/// The places have room for `dim` values.
 #[inline(always)]
-fn values<I: Isa, E: Element, const N: usize>(
+unsafe fn values<I: Isa, E: Element, const N: usize>(
     isa: I,
     part: &Part<'_>,
-    ranges: &[Range<usize>; N],
-    weights: &Scores,
+    queries: &[Query],
+    weights: &[Scores],
     at: usize,
-    vectors: usize,
-) -> [[I::Floats; WIDE]; N] {
+    places: &[*mut f32],
+) {
+    let vectors = WIDE.min((part.kv.dim() - at) / I::LANES);
+    let mut ranges = [const { 0..0 }; N];
     // Positions that all see: from the last start to the first end.
     let (mut start, mut end) = (0, SPAN);
     for n in 0..N {
+        ranges[n] = queries[n].in_span(part.span);
         (start, end) = (start.max(ranges[n].start), end.min(ranges[n].end));
     }
-    let end = end.max(start);
+    let (end, ahead) = (end.max(start), part.ahead(at));
     let mut sums = [[isa.splat(0.0); WIDE]; N];
-    for n in 0..N {
-        let own = ranges[n].start..ranges[n].end.min(start);
-        one::<I, E>(isa, part, own, &weights.0[n], (at, vectors), &mut sums[n]);
-    }
-    for position in start..end {
-        // SAFETY: the position is seen, so the cache holds it.
-        let v = unsafe { value::<I, E>(isa, part, position, at, vectors) };
+    // SAFETY: the positions are seen, so the cache holds them, and the weights are of a span; the
+    // places are as the caller says.
+    unsafe {
+        let mut weight = [std::ptr::null::<f32>(); N];
         for n in 0..N {
-            let p = isa.splat(weights.0[n][position]);
-            for i in 0..WIDE {
-                sums[n][i] = isa.fma(p, v[i], sums[n][i]);
+            weight[n] = weights[n].as_ptr();
+            let own = ranges[n].start..ranges[n].end.min(start);
+            sums[n] =
+                add::<I, E, 1>(isa, part, own, [weight[n]], (at, vectors, ahead), [sums[n]])[0];
+        }
+        sums = add::<I, E, N>(isa, part, start..end, weight, (at, vectors, ahead), sums);
+        for n in 0..N {
+            let own = end..ranges[n].end;
+            sums[n] =
+                add::<I, E, 1>(isa, part, own, [weight[n]], (at, vectors, ahead), [sums[n]])[0];
+            for v in 0..vectors {
+                isa.store(places[n].add(at + v * I::LANES), sums[n][v]);
             }
         }
     }
-    for n in 0..N {
-        let own = end..ranges[n].end;
-        one::<I, E>(isa, part, own, &weights.0[n], (at, vectors), &mut sums[n]);
-    }
-    sums
 }
 
-/// Adds positions `own` for one query.
-#[inline(always)]
-fn one<I: Isa, E: Element>(
-    isa: I,
-    part: &Part<'_>,
-    own: Range<usize>,
-    weights: &[f32; SPAN],
-    (at, vectors): (usize, usize),
-    sums: &mut [I::Floats; WIDE],
-) {
-    for position in own {
-        // SAFETY: the position is seen, so the cache holds it.
-        let v = unsafe { value::<I, E>(isa, part, position, at, vectors) };
-        let p = isa.splat(weights[position]);
-        for i in 0..WIDE {
-            sums[i] = isa.fma(p, v[i], sums[i]);
-        }
-    }
-}
-
-/// Part of the value at a position of the span; absent vectors repeat the first.
+/// Adds the weighted values of `positions` to the sums of `N` queries, in ascending order. If there
+/// is one vector, the second sum repeats the first.
 ///
 /// # Safety
-/// The cache holds the position, and `at` and `vectors` lie inside its `dim`.
+/// The cache holds the positions, each query has a weight for them, and `at` and `vectors` lie
+/// inside `dim`.
 #[inline(always)]
-unsafe fn value<I: Isa, E: Element>(
+unsafe fn add<I: Isa, E: Element, const N: usize>(
     isa: I,
     part: &Part<'_>,
-    position: usize,
-    at: usize,
-    vectors: usize,
-) -> [I::Floats; WIDE] {
-    let block = part.span * (SPAN / BLOCK) + position / BLOCK;
-    let values = part.kv.values(block, part.head);
-    let offset = position % BLOCK * part.kv.dim() + at;
-    // SAFETY: as the caller's.
-    unsafe {
-        let p = values.add(offset * E::BYTES);
-        let second = if vectors > 1 { p.add(I::LANES * E::BYTES) } else { p };
-        [E::load(isa, p), E::load(isa, second)]
+    positions: Range<usize>,
+    weights: [*const f32; N],
+    (at, vectors, ahead): (usize, usize, [*const u8; 2]),
+    mut sums: [[I::Floats; WIDE]; N],
+) -> [[I::Floats; WIDE]; N] {
+    let mut position = positions.start;
+    while position < positions.end {
+        let (block, slot) = (position / BLOCK, position % BLOCK);
+        let values = part.kv.values(part.span * (SPAN / BLOCK) + block, part.head);
+        let stride = part.kv.dim() * E::BYTES;
+        let second = if vectors > 1 { I::LANES * E::BYTES } else { 0 };
+        // SAFETY: as the caller's.
+        unsafe {
+            let mut p = values.add(slot * stride + at * E::BYTES);
+            let mut ahead = ahead[block].wrapping_add(slot * WIDE * I::LANES * E::BYTES);
+            for position in position..positions.end.min((block + 1) * BLOCK) {
+                isa.prefetch(ahead);
+                ahead = ahead.wrapping_add(WIDE * I::LANES * E::BYTES);
+                let v = [E::load(isa, p), E::load(isa, p.add(second))];
+                for n in 0..N {
+                    let weight = isa.splat(*weights[n].add(position));
+                    for i in 0..WIDE {
+                        sums[n][i] = isa.fma(weight, v[i], sums[n][i]);
+                    }
+                }
+                p = p.add(stride);
+            }
+        }
+        position = (block + 1) * BLOCK;
     }
+    sums
 }

@@ -73,7 +73,6 @@ macro_rules! memory {
 
 impl Isa for Avx2 {
     const LANES: usize = 8;
-    const MAX_FLOAT_ROWS: usize = 3;
     const EXPANDS: bool = true;
     const WIDE_DOT: bool = false;
 
@@ -142,6 +141,7 @@ impl Isa for Avx2 {
     }
 
     registers! {
+        fn prefetch(p: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(p.cast());
         fn splat(x: f32) -> __m256 = _mm256_set1_ps(x);
         fn add(a: __m256, b: __m256) -> __m256 = _mm256_add_ps(a, b);
         fn sub(a: __m256, b: __m256) -> __m256 = _mm256_sub_ps(a, b);

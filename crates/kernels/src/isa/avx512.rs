@@ -71,7 +71,6 @@ macro_rules! memory {
 
 impl Isa for Avx512 {
     const LANES: usize = 16;
-    const MAX_FLOAT_ROWS: usize = 6;
     const EXPANDS: bool = false;
     const WIDE_DOT: bool = true;
 
@@ -150,6 +149,7 @@ impl Isa for Avx512 {
     }
 
     registers! {
+        fn prefetch(p: *const u8) -> () = _mm_prefetch::<_MM_HINT_T0>(p.cast());
         fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
         fn add(a: __m512, b: __m512) -> __m512 = _mm512_add_ps(a, b);
         fn sub(a: __m512, b: __m512) -> __m512 = _mm512_sub_ps(a, b);

@@ -26,8 +26,6 @@ pub(crate) use scalar::Scalar;
 pub(crate) trait Isa: Copy + Send + Sync + 'static {
     /// Lanes of a vector; rows of an integer tile.
     const LANES: usize;
-    /// Rows of activations that the float tile (four vectors wide) takes in one pass, at most.
-    const MAX_FLOAT_ROWS: usize;
     /// Whether many rows are multiplied with weights unpacked beforehand. Where unpacking shares no
     /// execution port with the products it costs nothing to repeat.
     const EXPANDS: bool;
@@ -100,6 +98,8 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     /// (127 for NaN).
     unsafe fn store_i8(self, p: *mut i8, x: Self::Floats);
 
+    /// Asks for the line of memory at `p`, which need not exist, to be brought near.
+    fn prefetch(self, p: *const u8);
     /// Reads LANES x 4 bytes.
     unsafe fn bytes(self, p: *const u8) -> Self::Bytes;
     /// Writes LANES x 4 bytes.

@@ -36,7 +36,6 @@ fn unsigned(word: u32, i: u32) -> i32 {
 
 impl<const L: usize> Isa for Scalar<L> {
     const LANES: usize = L;
-    const MAX_FLOAT_ROWS: usize = 3;
     const EXPANDS: bool = false;
     const WIDE_DOT: bool = true;
 
@@ -164,6 +163,8 @@ impl<const L: usize> Isa for Scalar<L> {
         // SAFETY: the caller lends LANES values.
         unsafe { p.cast::<[i8; L]>().write(x) }
     }
+    #[inline]
+    fn prefetch(self, _p: *const u8) {}
     #[inline(never)]
     unsafe fn bytes(self, p: *const u8) -> [u32; L] {
         // SAFETY: the caller lends LANES x 4 bytes.

@@ -16,6 +16,9 @@ use std::ops::Range;
 /// Vectors across a float tile.
 pub(super) const WIDE: usize = 4;
 
+/// Rows of activations in one pass at most.
+const MAX_ROWS: usize = 6;
+
 /// The outputs of some rows of weights, row-major `[rows of activations][width]`.
 #[derive(Clone, Copy)]
 pub(super) struct Output {
@@ -42,17 +45,23 @@ impl<E: Element> Kernel for FloatTile<'_, E> {
     fn run<I: Isa>(self, isa: I) {
         let mut row = self.rows.start;
         while row < self.rows.end {
-            let m = (self.rows.end - row).min(I::MAX_FLOAT_ROWS);
+            let m = (self.rows.end - row).min(MAX_ROWS);
+            // One row is bound by memory and wants as many chains as it can have; several have
+            // chains enough, and half the vectors leave registers for six of them.
             // SAFETY: the caller of `linear` checked the sizes of tile, activations and outputs.
             unsafe {
-                match m {
-                    1 => self.block::<I, 1>(isa, row),
-                    2 => self.block::<I, 2>(isa, row),
-                    3 => self.block::<I, 3>(isa, row),
-                    4 if I::MAX_FLOAT_ROWS >= 4 => self.block::<I, 4>(isa, row),
-                    5 if I::MAX_FLOAT_ROWS >= 5 => self.block::<I, 5>(isa, row),
-                    6 if I::MAX_FLOAT_ROWS >= 6 => self.block::<I, 6>(isa, row),
-                    _ => unreachable!("{m} rows at a time"),
+                if m == 1 {
+                    self.block::<I, 1, WIDE>(isa, row, 0);
+                } else {
+                    for first in (0..WIDE).step_by(2) {
+                        match m {
+                            2 => self.block::<I, 2, 2>(isa, row, first),
+                            3 => self.block::<I, 3, 2>(isa, row, first),
+                            4 => self.block::<I, 4, 2>(isa, row, first),
+                            5 => self.block::<I, 5, 2>(isa, row, first),
+                            _ => self.block::<I, 6, 2>(isa, row, first),
+                        }
+                    }
                 }
             }
             row += m;
@@ -61,26 +70,31 @@ impl<E: Element> Kernel for FloatTile<'_, E> {
 }
 
 impl<E: Element> FloatTile<'_, E> {
-    /// The `M` rows from `row`.
+    /// The `M` rows from `row`, vectors `first` to `first + V` of the tile.
     ///
     /// # Safety
     /// The tile, these rows and their outputs exist.
     #[inline(always)]
-    unsafe fn block<I: Isa, const M: usize>(&self, isa: I, row: usize) {
+    unsafe fn block<I: Isa, const M: usize, const V: usize>(
+        &self,
+        isa: I,
+        row: usize,
+        first: usize,
+    ) {
         let Self { weights, output, acts, .. } = self;
         let x = acts.x[row * acts.cols..(row + M) * acts.cols].as_ptr();
-        let mut acc = [[isa.splat(0.0); WIDE]; M];
-        let mut w = *weights;
+        let mut acc = [[isa.splat(0.0); V]; M];
         // SAFETY: as the caller's; lanes are stored up to `valid`.
         unsafe {
+            let mut w = weights.add(first * I::LANES * E::BYTES);
             for col in 0..acts.cols {
-                let mut weights = [isa.splat(0.0); WIDE];
-                for v in 0..WIDE {
+                let mut weights = [isa.splat(0.0); V];
+                for v in 0..V {
                     weights[v] = E::load(isa, w.add(v * I::LANES * E::BYTES));
                 }
                 for m in 0..M {
                     let x = isa.splat(*x.add(m * acts.cols + col));
-                    for v in 0..WIDE {
+                    for v in 0..V {
                         acc[m][v] = isa.fma(weights[v], x, acc[m][v]);
                     }
                 }
@@ -88,8 +102,8 @@ impl<E: Element> FloatTile<'_, E> {
             }
             for m in 0..M {
                 let out = output.out.add((row + m) * output.width + output.first);
-                for v in 0..WIDE {
-                    let at = v * I::LANES;
+                for v in 0..V {
+                    let at = (first + v) * I::LANES;
                     if at < output.valid {
                         let valid = I::LANES.min(output.valid - at);
                         super::store_lanes(isa, acc[m][v], out.add(at), valid);

@@ -1,8 +1,8 @@
-//! Speed of the matrix products: GOP/s (two for each multiply-add) and, for one row, GB/s of weights.
+//! Speed of the matrix products: GOP/s (two for each multiply-add); for one row GB/s of weights.
 //!
-//! `cargo run --release -p hearth-kernels --example gemm -- [threads [level [type...]]]`, level being
-//! `portable`, `avx2` or `best`. Each figure is the best call within a short time, as neighbours on
-//! the machine only ever slow a call down.
+//! `cargo run --release -p hearth-kernels --example gemm -- [threads [level [type...]]]`, the level
+//! being `portable`, `avx2` or `best`. Each figure is the best call within a short time, as
+//! neighbours on the machine only ever slow a call down.
 
 use hearth_kernels::cpu::{Cpu, Level};
 use hearth_kernels::matmul::{Acts, Weight, linear};
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const BUDGET: Duration = Duration::from_millis(250);
 
 const ROWS: [usize; 5] = [1, 4, 8, 64, 512];
-const SHAPES: [(usize, usize); 3] = [(32, 1024), (2048, 2048), (576, 1536)];
+const SHAPES: [(usize, usize); 3] = [(64, 1024), (2048, 2048), (576, 1536)];
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -53,7 +53,7 @@ fn report(pool: &Pool, ty: TensorType, rows: usize, cols: usize) {
     for m in ROWS {
         let x: Vec<f32> = (0..m * cols).map(|_| float()).collect();
         let mut acts = Acts::new();
-        acts.fill(pool, &x, m, cols);
+        acts.fill(pool, &x, m, cols, weights[0].reads());
         let mut out = vec![0.0; m * rows];
         let (mut best, start) = (f64::MAX, Instant::now());
         for weight in weights.iter().cycle().take(2000) {
@@ -74,7 +74,7 @@ fn report(pool: &Pool, ty: TensorType, rows: usize, cols: usize) {
     let mut acts = Acts::new();
     for _ in 0..100 {
         let start = Instant::now();
-        acts.fill(pool, x, 64, x.len() / 64);
+        acts.fill(pool, x, 64, x.len() / 64, weights[0].reads());
         best = best.min(start.elapsed().as_secs_f64());
     }
     println!("  fill {:.2} ns a value", best * 1e9 / x.len() as f64);

@@ -6,6 +6,7 @@
 //! lie as `[cols / 4][m]`, so that the kernel's broadcasts walk along one line, and each run has
 //! `[5][m]` words of [`Meta`].
 
+use super::Weight;
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -33,11 +34,34 @@ pub(super) const META: usize = 5;
 /// Rows of a full panel: enough that unpacking weights costs little beside multiplying them.
 pub(super) const PANEL: usize = 8;
 
+/// The forms of their input that weights read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// Rounded to int8.
+    pub(super) quants: bool,
+    /// As it was.
+    pub(super) floats: bool,
+}
+
+impl Reads {
+    /// Both.
+    pub const ALL: Self = Self { quants: true, floats: true };
+
+    /// What any of the weights reads.
+    pub fn of<'a>(weights: impl IntoIterator<Item = &'a Weight>) -> Self {
+        weights.into_iter().map(Weight::reads).fold(Self::default(), |all, one| Self {
+            quants: all.quants || one.quants,
+            floats: all.floats || one.floats,
+        })
+    }
+}
+
 /// Rows of input, kept in the forms that weights are multiplied with.
 #[derive(Debug, Default)]
 pub struct Acts {
     pub(super) rows: usize,
     pub(super) cols: usize,
+    pub(super) reads: Reads,
     /// Lanes of the instructions that made it.
     pub(super) lanes: usize,
     pub(super) quants: Vec<i32>,
@@ -70,19 +94,19 @@ impl Acts {
         self.cols
     }
 
-    /// Takes `x`, row-major `[rows][cols]`. Rows whose length is no multiple of 32 are kept as f32
-    /// only: no quantised weight has such rows.
+    /// Takes `x`, row-major `[rows][cols]`, in the forms that `reads` names. Rows whose length is no
+    /// multiple of 32 are kept as f32 only: no quantised weight has such rows.
     ///
     /// A value that is not finite makes every output that depends on its run NaN.
     ///
     /// # Panics
     /// If `x` does not hold `rows * cols` values.
-    pub fn fill(&mut self, pool: &Pool, x: &[f32], rows: usize, cols: usize) {
+    pub fn fill(&mut self, pool: &Pool, x: &[f32], rows: usize, cols: usize, reads: Reads) {
         assert_eq!(x.len(), rows * cols, "activations of {rows} x {cols}");
-        (self.rows, self.cols) = (rows, cols);
+        (self.rows, self.cols, self.reads) = (rows, cols, reads);
         self.lanes = pool.cpu().lanes();
-        self.x.resize(x.len(), 0.0);
-        let runs = if cols.is_multiple_of(32) { cols / 32 } else { 0 };
+        self.x.resize(if reads.floats { x.len() } else { 0 }, 0.0);
+        let runs = if reads.quants && cols.is_multiple_of(32) { cols / 32 } else { 0 };
         self.quants.resize(rows * runs * 8, 0);
         self.meta.resize(rows * runs * META, 0);
         let kept = Disjoint::new(&mut self.x);
@@ -95,11 +119,14 @@ impl Acts {
             let (kept, quants, meta) = unsafe {
                 let words = first * runs * 8..(first + m) * runs * 8;
                 let metas = first * runs * META..(first + m) * runs * META;
-                (kept.part(span.clone()), quants.part(words), meta.part(metas))
+                let kept = reads.floats.then(|| kept.part(span.clone()));
+                (kept, quants.part(words), meta.part(metas))
             };
-            kept.copy_from_slice(&x[span]);
+            if let Some(kept) = kept {
+                kept.copy_from_slice(&x[span.clone()]);
+            }
             if runs > 0 {
-                pool.cpu().run(Quantize { x: kept, m, quants, meta });
+                pool.cpu().run(Quantize { x: &x[span], m, quants, meta });
             }
         });
     }
@@ -237,7 +264,7 @@ mod tests {
                 let x: Vec<f32> = (0..rows * cols)
                     .map(|i| if i / 32 == 1 { 0.0 } else { ((i * 37 % 101) as f32 - 50.0) * 0.3 })
                     .collect();
-                acts.fill(&pool, &x, rows, cols);
+                acts.fill(&pool, &x, rows, cols, Reads::ALL);
                 assert_eq!((acts.rows(), acts.cols(), &acts.x), (rows, cols, &x));
                 for row in 0..rows {
                     let panel = (0..panels(rows))
@@ -282,7 +309,7 @@ mod tests {
                 let mut x = vec![1.0f32; 64];
                 x[37] = bad;
                 let mut acts = Acts::new();
-                acts.fill(&pool, &x, 1, 64);
+                acts.fill(&pool, &x, 1, 64, Reads::ALL);
                 assert!(
                     f32::from_bits(acts.meta[META]).is_nan() && acts.meta[0] != acts.meta[META]
                 );

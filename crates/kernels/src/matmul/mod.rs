@@ -14,7 +14,7 @@ mod rows;
 mod tests;
 mod weight;
 
-pub use acts::Acts;
+pub use acts::{Acts, Reads};
 pub use weight::{Weight, WeightError};
 
 use crate::isa::Isa;
@@ -98,7 +98,7 @@ impl<'a> Products<'a> {
 /// `[acts.rows()][weight.rows()]`. If the pool is stopped, outputs are incomplete.
 ///
 /// # Panics
-/// If a weight's columns are not those of `acts`, an output has another size, there are too many
+/// If a weight's columns are not those of `acts`, it reads a form that `acts` lacks, an output has another size, there are too many
 /// weights, or weights and activations were made for other instructions than the pool's.
 pub fn linear(pool: &Pool, acts: &Acts, outs: &mut [(&Weight, &mut [f32])]) {
     assert!(outs.len() <= MAX_SHARED, "{} weights in one call", outs.len());
@@ -109,6 +109,9 @@ pub fn linear(pool: &Pool, acts: &Acts, outs: &mut [(&Weight, &mut [f32])]) {
         assert_eq!(weight.cols(), acts.cols, "columns of the weight and of the activations");
         assert_eq!(out.len(), acts.rows * weight.rows(), "outputs of {} rows", acts.rows);
         assert_eq!(weight.lanes(), acts.lanes, "the weight was packed for another level");
+        let (reads, held) = (weight.reads(), acts.reads);
+        let enough = (held.quants || !reads.quants) && (held.floats || !reads.floats);
+        assert!(enough, "{} reads {reads:?}, the activations hold {held:?}", weight.ty());
         let cut = Cut::new(weight, acts, pool.threads());
         units += cut.units();
         *product = Some(Product { weight, out: out.as_mut_ptr(), cut });

@@ -42,7 +42,7 @@ fn seen(ty: TensorType, x: &[f32]) -> Vec<f64> {
 
 fn product(pool: &Pool, weight: &Weight, x: &[f32], rows: usize) -> Vec<f32> {
     let mut acts = Acts::new();
-    acts.fill(pool, x, rows, weight.cols());
+    acts.fill(pool, x, rows, weight.cols(), weight.reads());
     let mut out = vec![f32::NAN; rows * weight.rows()];
     linear(pool, &acts, &mut [(weight, &mut out)]);
     out
@@ -74,7 +74,7 @@ fn check(cpu: Cpu, ty: TensorType, rows: usize, cols: usize, m: usize) {
             let bound = 4e-6 * size + 1e-30;
             assert!(
                 (got - want).abs() <= bound,
-                "{cpu:?} {ty} {rows}x{cols}, {m} rows: out[{row}][{r}] is {got}, not {want} ± {bound}"
+                "{cpu:?} {ty} {rows}x{cols}, {m} rows: [{row}][{r}] is {got}, not {want} ± {bound}"
             );
         }
     }
@@ -154,7 +154,7 @@ fn weights_that_share_an_input_share_a_dispatch() {
         .collect();
     let x = inputs(6, 768);
     let mut acts = Acts::new();
-    acts.fill(&pool, &x, 6, 768);
+    acts.fill(&pool, &x, 6, 768, Reads::of(&weights));
     let mut outs: Vec<Vec<f32>> = weights.iter().map(|w| vec![0.0; 6 * w.rows()]).collect();
     let mut products: Vec<_> =
         weights.iter().zip(&mut outs).map(|(w, out)| (w, out.as_mut_slice())).collect();
@@ -195,6 +195,17 @@ fn wrong_sizes_are_named() {
     assert_eq!(error(2, 100, 0), "a Q4_K weight of 2 x 100: rows must be whole blocks of 256");
     assert_eq!(error(2, 256, 3), "a Q4_K weight of 2 x 256 has 3 bytes, expected 288");
     assert!(error(usize::MAX, 512, 3).contains("whole blocks"));
+}
+
+#[test]
+#[should_panic(expected = "reads")]
+fn activations_without_the_form_a_weight_reads_are_refused() {
+    let pool = Pool::new(1);
+    let floats = pack(&pool, TensorType::F32, 4, 64, weights(TensorType::F32, 4, 64, 1));
+    let quants = pack(&pool, TensorType::Q4_0, 4, 64, weights(TensorType::Q4_0, 4, 64, 1));
+    let mut acts = Acts::new();
+    acts.fill(&pool, &inputs(1, 64), 1, 64, floats.reads());
+    linear(&pool, &acts, &mut [(&quants, &mut [0.0; 4])]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A stored weight matrix in the form its kernel reads.
 
 use super::Acts;
-use super::acts::panel_rows;
+use super::acts::{Reads, panel_rows};
 use super::float::{FloatTile, Output, WIDE};
 use super::int::IntTiles;
 use super::rows::{self, Rows};
@@ -182,6 +182,12 @@ impl Weight {
     /// Whether it is a copy, laid out for this machine, that no longer needs the file's bytes.
     pub fn is_packed(&self) -> bool {
         !matches!(self.form, Form::Rows(_))
+    }
+
+    /// The form of its input that it reads.
+    pub fn reads(&self) -> Reads {
+        let quants = matches!(self.form, Form::Int(_));
+        Reads { quants, floats: !quants }
     }
 
     /// Bytes read to multiply it once.

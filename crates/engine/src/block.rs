@@ -6,7 +6,7 @@
 //! Every row's result is the same bytes whatever its company, the chunking and the threads.
 
 use hearth_kernels::attention::{AttnJob, AttnShape, attention};
-use hearth_kernels::matmul::{Acts, linear};
+use hearth_kernels::matmul::{Acts, Reads, linear};
 use hearth_kernels::ops;
 use hearth_kernels::rows::for_rows;
 
@@ -14,6 +14,7 @@ use crate::arch::Activation;
 use crate::kv::KvCache;
 use crate::model::Model;
 use crate::rope::RopeTable;
+use crate::timers::{Op, Timers};
 use crate::weights::{Layer, Linear};
 
 /// New tokens of one sequence: they continue what its cache holds.
@@ -39,6 +40,8 @@ pub struct Scratch {
     acts: Acts,
     rope: RopeTable,
     rope_windowed: RopeTable,
+    /// Off unless a caller switches it on.
+    pub timers: Timers,
 }
 
 /// The pass was stopped by the pool's stop flag; caches hold a part of it and must be truncated.
@@ -72,6 +75,7 @@ impl Scratch {
 pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Result<(), Stopped> {
     let rows = chunks.iter().map(|chunk| chunk.tokens.len()).sum();
     scratch.resize(model, rows);
+    scratch.timers.begin();
     let positions = || chunks.iter().flat_map(|chunk| (chunk.kv.len()..).take(chunk.tokens.len()));
     scratch.rope.fill(&model.weights.rope, positions());
     if model.config.windowed.contains(&true) {
@@ -84,6 +88,7 @@ pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Re
     if model.config.embed_scale != 1.0 {
         ops::scale(&model.pool, &mut scratch.x, model.config.embed_scale);
     }
+    scratch.timers.lap(Op::Embed);
     for (index, layer) in model.weights.blk.iter().enumerate() {
         attend(model, layer, index, scratch, chunks);
         feed_forward(model, layer, scratch);
@@ -104,7 +109,10 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
         false => (&model.weights.rope, &s.rope),
     };
     ops::rmsnorm(pool, &s.x, &layer.attn_norm, config.norm_eps, &mut s.normed); // [M][E]
-    s.acts.fill(pool, &s.normed, rows, embd);
+    s.timers.lap(Op::Norm);
+    let weights = [&layer.attn_q.weight, &layer.attn_k.weight, &layer.attn_v.weight];
+    s.acts.fill(pool, &s.normed, rows, embd, Reads::of(weights));
+    s.timers.lap(Op::Quantize);
     linear(
         pool,
         &s.acts,
@@ -114,6 +122,7 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
             (&layer.attn_v.weight, &mut s.v),
         ],
     ); // [M][Q], [M][K], [M][K]
+    s.timers.lap(Op::Qkv);
     layer.attn_v.finish(pool, &mut s.v);
     for (heads, linear, norm) in [
         (&mut s.q, &layer.attn_q, &layer.attn_q_norm),
@@ -125,6 +134,7 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
         }
         ops::rope(pool, rope.style, heads, head_dim, rows, (&table.cos, &table.sin));
     }
+    s.timers.lap(Op::Rope);
     let mut first_row = 0;
     for chunk in chunks.iter_mut() {
         let (n, kv_dim) = (chunk.tokens.len(), config.kv_dim());
@@ -132,6 +142,7 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
         chunk.kv.layer_mut(index).append(pool, &s.k[span.clone()], &s.v[span], n);
         first_row += n;
     }
+    s.timers.lap(Op::Append);
     let shape = AttnShape {
         heads: config.n_head,
         kv_heads: config.n_head_kv,
@@ -150,8 +161,11 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
         })
         .collect();
     attention(pool, &shape, &s.q, &jobs, &mut s.heads); // [M][Q]
-    s.acts.fill(pool, &s.heads, rows, config.q_dim());
+    s.timers.lap(Op::Attention);
+    s.acts.fill(pool, &s.heads, rows, config.q_dim(), layer.attn_output.weight.reads());
+    s.timers.lap(Op::Quantize);
     linear(pool, &s.acts, &mut [(&layer.attn_output.weight, &mut s.y)]); // [M][E]
+    s.timers.lap(Op::AttnOutput);
     add_residual(model, s, &layer.attn_output, layer.post_attention_norm.as_deref());
 }
 
@@ -161,20 +175,27 @@ fn feed_forward(model: &Model, layer: &Layer, s: &mut Scratch) {
     let (embd, ff) = (config.n_embd, config.n_ff);
     let rows = s.x.len() / embd;
     ops::rmsnorm(pool, &s.x, &layer.ffn_norm, config.norm_eps, &mut s.normed); // [M][E]
-    s.acts.fill(pool, &s.normed, rows, embd);
+    s.timers.lap(Op::Norm);
+    let weights = [&layer.ffn_gate.weight, &layer.ffn_up.weight];
+    s.acts.fill(pool, &s.normed, rows, embd, Reads::of(weights));
+    s.timers.lap(Op::Quantize);
     linear(
         pool,
         &s.acts,
         &mut [(&layer.ffn_gate.weight, &mut s.gate), (&layer.ffn_up.weight, &mut s.up)],
     ); // [M][F]
+    s.timers.lap(Op::GateUp);
     layer.ffn_gate.finish(pool, &mut s.gate);
     layer.ffn_up.finish(pool, &mut s.up);
     match config.activation {
         Activation::Silu => ops::silu_mul(pool, &mut s.gate, &s.up),
         Activation::GeluTanh => ops::gelu_mul(pool, &mut s.gate, &s.up),
     }
-    s.acts.fill(pool, &s.gate, rows, ff);
+    s.timers.lap(Op::Activation);
+    s.acts.fill(pool, &s.gate, rows, ff, layer.ffn_down.weight.reads());
+    s.timers.lap(Op::Quantize);
     linear(pool, &s.acts, &mut [(&layer.ffn_down.weight, &mut s.y)]); // [M][E]
+    s.timers.lap(Op::Down);
     add_residual(model, s, &layer.ffn_down, layer.post_ffw_norm.as_deref());
 }
 
@@ -182,18 +203,20 @@ fn feed_forward(model: &Model, layer: &Layer, s: &mut Scratch) {
 pub fn head(model: &Model, s: &mut Scratch, rows: &[usize], logits: &mut Vec<f32>) {
     let (config, pool) = (&model.config, &model.pool);
     let embd = config.n_embd;
+    s.timers.begin();
     logits.resize(rows.len() * model.weights.n_vocab(), 0.0);
     let normed = &mut s.normed[..rows.len() * embd];
     for (&row, normed) in rows.iter().zip(normed.chunks_exact_mut(embd)) {
         normed.copy_from_slice(&s.x[row * embd..][..embd]);
     }
     ops::rmsnorm_in_place(pool, normed, &model.weights.output_norm, config.norm_eps);
-    s.acts.fill(pool, normed, rows.len(), embd);
+    s.acts.fill(pool, normed, rows.len(), embd, model.weights.output.weight.reads());
     linear(pool, &s.acts, &mut [(&model.weights.output.weight, logits)]);
     model.weights.output.finish(pool, logits);
     if let Some(cap) = config.final_softcap {
         ops::softcap(pool, logits, cap);
     }
+    s.timers.lap(Op::Head);
 }
 
 /// x += y, with y finished and normalised first where the architecture says so.
@@ -203,4 +226,5 @@ fn add_residual(model: &Model, s: &mut Scratch, last: &Linear, post_norm: Option
         ops::rmsnorm_in_place(&model.pool, &mut s.y, weight, model.config.norm_eps);
     }
     ops::add(&model.pool, &mut s.x, &s.y);
+    s.timers.lap(Op::Residual);
 }

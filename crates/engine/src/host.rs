@@ -16,7 +16,7 @@ use crate::grammar::GrammarEnv;
 use crate::model::Model;
 use crate::perplexity::perplexity;
 use crate::protocol::{
-    Event, Failure, FailureKind, Finish, Job, KvKind, LoadOptions, Stage, Stats,
+    BenchPlan, Event, Failure, FailureKind, Finish, Job, KvKind, LoadOptions, Stage, Stats,
 };
 use crate::session::{PREFILL_CHUNK, Session};
 use crate::template::ChatTemplate;
@@ -190,17 +190,17 @@ impl Engine {
     fn bench(
         &mut self,
         id: u64,
-        plan: bench::Plan,
+        plan: BenchPlan,
         out: &mut dyn FnMut(Event),
     ) -> Result<Stats, Failure> {
         let kv = self.kv;
         let (model, _) = self.model()?;
         let longest = model.config.n_ctx_train;
-        if plan.prompt == 0 || plan.runs == 0 || plan.prompt.saturating_add(plan.generate) > longest
-        {
+        let each = plan.depth.saturating_add(plan.prompt).saturating_add(plan.generate);
+        if plan.prompt == 0 || plan.runs == 0 || plan.sequences == 0 || each > longest {
             return Err(request(&format!(
-                "bench needs at least one prompt token and one run, and at most {longest} tokens \
-                 in all"
+                "bench needs at least one prompt token, one sequence and one run, and at most \
+                 {longest} tokens in a sequence"
             )));
         }
         let start = Instant::now();
@@ -239,9 +239,7 @@ impl Host for Engine {
             }
             Job::Logits { tokens } => self.logits(id, &tokens, out),
             Job::Perplexity { text, ctx } => self.perplexity(id, &text, ctx, out),
-            Job::Bench { prompt, generate, runs, probe } => {
-                self.bench(id, bench::Plan { prompt, generate, runs, probe }, out)
-            }
+            Job::Bench(plan) => self.bench(id, plan, out),
             Job::Describe => {
                 let template = self.template.as_ref().map(Option::as_ref).map_err(Clone::clone);
                 let tokenizer = self.tokenizer.as_ref().map_err(Clone::clone);

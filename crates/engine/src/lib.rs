@@ -24,6 +24,7 @@ pub mod sample;
 pub mod session;
 pub mod stop;
 pub mod template;
+pub mod timers;
 pub mod tokenizer;
 pub mod weights;
 pub mod worker;

@@ -82,16 +82,7 @@ pub enum Job {
         ctx: usize,
     },
     /// Timed runs on fixed ids.
-    Bench {
-        /// Prompt length in tokens.
-        prompt: usize,
-        /// Tokens decoded after it.
-        generate: usize,
-        /// Repetitions; the median is reported.
-        runs: usize,
-        /// Also probe the machine's peaks and report the shares reached.
-        probe: bool,
-    },
+    Bench(BenchPlan),
     /// Facts about the loaded file.
     Describe,
     /// Stop the running request of this id; it ends with [`Finish::Cancelled`].
@@ -460,6 +451,41 @@ pub enum FailureKind {
     Internal,
 }
 
+/// What a measurement runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BenchPlan {
+    /// Tokens that the cache holds before anything is timed.
+    pub depth: usize,
+    /// Prompt length in tokens, at least 1.
+    pub prompt: usize,
+    /// Tokens decoded after it, by each sequence.
+    pub generate: usize,
+    /// Sequences that decode together, at least 1.
+    pub sequences: usize,
+    /// Timed repetitions, the median of which is reported; one more before them warms caches and
+    /// clocks up.
+    pub runs: usize,
+    /// Also probe the machine's peaks and report the shares reached.
+    pub probe: bool,
+    /// Also time each operation, in a run of its own.
+    pub ops: bool,
+}
+
+/// Time of one operation in a pass.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OpTime {
+    /// The operation.
+    pub name: String,
+    /// Milliseconds of the whole prompt.
+    pub prefill_ms: f64,
+    /// Milliseconds of one decoding step.
+    pub decode_ms: f64,
+    /// 10^9 operations a second in the prompt, for matrix products.
+    pub prefill_gops: Option<f64>,
+    /// 10^9 bytes of weights read a second in decoding, for matrix products.
+    pub decode_gb_s: Option<f64>,
+}
+
 /// Medians of timed runs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct BenchReport {
@@ -471,6 +497,8 @@ pub struct BenchReport {
     pub bytes_per_token: u64,
     /// Peaks of this machine, if asked for.
     pub probe: Option<Probe>,
+    /// Times of the operations, if asked for.
+    pub ops: Vec<OpTime>,
 }
 
 /// Measured limits of this machine and the shares of them reached.

@@ -5,6 +5,7 @@ use crate::block::{Chunk, Scratch, Stopped, forward, head};
 use crate::kv::KvCache;
 use crate::model::Model;
 use crate::protocol::KvKind;
+use crate::timers::Timers;
 
 /// Rows of a prefill pass: enough to be bound by arithmetic, few enough for progress and memory.
 pub const PREFILL_CHUNK: usize = 256;
@@ -38,6 +39,11 @@ impl Session {
     /// Bytes of the cache.
     pub fn kv_bytes(&self) -> usize {
         self.kv.bytes()
+    }
+
+    /// The stopwatch of this sequence's own passes.
+    pub fn timers(&mut self) -> &mut Timers {
+        &mut self.scratch.timers
     }
 
     /// Keeps the longest common prefix with `prompt`, leaving at least its last token to compute;

@@ -209,6 +209,7 @@ mod tests {
     use std::thread::JoinHandle;
 
     use super::*;
+    use crate::protocol::BenchPlan;
     use crate::protocol::Job::{Bench, Cancel, Clear, Describe, Detokenize};
 
     /// Answers `Detokenize` with its ids, panics on `Describe`, fails on `Clear`, and on `Bench`
@@ -287,7 +288,15 @@ mod tests {
     }
 
     fn bench() -> Job {
-        Bench { prompt: 1, generate: 1, runs: 1, probe: false }
+        Bench(BenchPlan {
+            depth: 0,
+            prompt: 1,
+            generate: 1,
+            sequences: 1,
+            runs: 1,
+            probe: false,
+            ops: false,
+        })
     }
 
     #[test]

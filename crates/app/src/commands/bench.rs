@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use hearth_cell::peak_rss_bytes;
-use hearth_engine::protocol::{BenchReport, Event, Job, Probe};
+use hearth_engine::protocol::{BenchPlan, BenchReport, Event, Job, OpTime, Probe};
 use hearth_hub::readable;
 use serde_json::{Value, json};
 
@@ -25,6 +25,15 @@ pub(crate) struct Bench {
     /// Tokens decoded after it
     #[arg(long, value_name = "N", default_value_t = 64)]
     r#gen: usize,
+    /// Tokens in the cache before the prompt
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    depth: usize,
+    /// Sequences that decode together; the speed is their total
+    #[arg(
+        long, value_name = "N", default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=64)
+    )]
+    sequences: u16,
     /// Repetitions, of loading too
     #[arg(
         long, value_name = "N", default_value_t = 3,
@@ -34,6 +43,9 @@ pub(crate) struct Bench {
     /// Also measure the machine's peaks, and the share of them that is reached
     #[arg(long)]
     probe: bool,
+    /// Also time each operation of a pass, in a run of its own
+    #[arg(long)]
+    ops: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -44,12 +56,15 @@ pub(crate) struct Bench {
 impl Bench {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         let (running, load_ms) = self.load(app)?;
-        let job = Job::Bench {
+        let job = Job::Bench(BenchPlan {
+            depth: self.depth,
             prompt: self.prompt,
             generate: self.r#gen,
+            sequences: self.sequences.into(),
             runs: self.runs.into(),
             probe: self.probe,
-        };
+            ops: self.ops,
+        });
         let mut report = None;
         running.finish(app, job, |event| {
             if let Event::Bench { report: found, .. } = event {
@@ -72,6 +87,9 @@ impl Bench {
         if let Some(probe) = &report.probe {
             write_probe(&mut out, probe)?;
         }
+        if !report.ops.is_empty() {
+            write_ops(&mut out, &report.ops)?;
+        }
         Ok(())
     }
 
@@ -81,7 +99,8 @@ impl Bench {
         let start = || -> anyhow::Result<Running> {
             let model = app.open_model(&self.model, &command)?;
             // The context just holds what is measured.
-            let ctx = Some(self.prompt.saturating_add(self.r#gen).max(1));
+            let ctx =
+                Some(self.depth.saturating_add(self.prompt).saturating_add(self.r#gen).max(1));
             self.engine.start(app, model, Need::Model { ctx })
         };
         let mut running = start()?;
@@ -109,6 +128,8 @@ impl Bench {
             "model": self.model,
             "prompt": self.prompt,
             "gen": self.r#gen,
+            "depth": self.depth,
+            "sequences": self.sequences,
             "runs": self.runs,
             "threads": self.engine.threads(app)?,
             "isolation": running.engine.cell().report().level.name(),
@@ -118,6 +139,7 @@ impl Bench {
             "peak_rss_bytes": peak,
             "bytes_per_token": report.bytes_per_token,
             "probe": report.probe.as_ref().map(probe_json),
+            "ops": report.ops.iter().map(op_json).collect::<Vec<_>>(),
         }))
     }
 }
@@ -146,4 +168,35 @@ fn write_probe(out: &mut impl Write, probe: &Probe) -> std::io::Result<()> {
     writeln!(out, "read peak {:>10.1} GB/s", probe.read_gb_s)?;
     writeln!(out, "prefill reaches {:.0} % of the int8 peak", 100.0 * probe.prefill_share)?;
     writeln!(out, "decode reaches {:.0} % of the read peak", 100.0 * probe.decode_share)
+}
+
+fn op_json(op: &OpTime) -> Value {
+    json!({
+        "name": op.name,
+        "prefill_ms": op.prefill_ms,
+        "decode_ms": op.decode_ms,
+        "prefill_gops": op.prefill_gops,
+        "decode_gb_s": op.decode_gb_s,
+    })
+}
+
+fn write_ops(out: &mut impl Write, ops: &[OpTime]) -> std::io::Result<()> {
+    let total = |pick: fn(&OpTime) -> f64| ops.iter().map(pick).sum::<f64>();
+    let (prompt, step) = (total(|op| op.prefill_ms), total(|op| op.decode_ms));
+    writeln!(out, "\noperation     prompt ms   share   Gop/s     token ms   share    GB/s")?;
+    for op in ops {
+        let rate = |rate: Option<f64>| rate.map_or(String::new(), |rate| format!("{rate:.1}"));
+        writeln!(
+            out,
+            "{:<12} {:>10.2} {:>5.1} % {:>7} {:>12.3} {:>5.1} % {:>7}",
+            op.name,
+            op.prefill_ms,
+            100.0 * op.prefill_ms / prompt,
+            rate(op.prefill_gops),
+            op.decode_ms,
+            100.0 * op.decode_ms / step,
+            rate(op.decode_gb_s),
+        )?;
+    }
+    Ok(())
 }

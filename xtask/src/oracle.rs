@@ -31,8 +31,14 @@ const TOOLS: &[&str] = &[
 ];
 
 /// The programs of llama.cpp that are used.
-const PROGRAMS: &[&str] =
-    &["llama-bench", "llama-perplexity", "llama-tokenize", "llama-quantize", "test-llama-archs"];
+const PROGRAMS: &[&str] = &[
+    "llama-bench",
+    "llama-batched-bench",
+    "llama-perplexity",
+    "llama-tokenize",
+    "llama-quantize",
+    "test-llama-archs",
+];
 
 /// A folder with the built reference.
 pub(crate) struct Oracle {

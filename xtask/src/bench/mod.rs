@@ -2,8 +2,8 @@
 //! record.
 //!
 //! Runs alternate (ours, theirs, ours, theirs ...), so that a machine that slows down slows both;
-//! the median of each is compared. The machine's peaks are probed in every run of ours. llama.cpp is
-//! measured without and with flash attention, and the faster of the two counts.
+//! the median of each is compared. The machine's peaks are probed in every run of ours. llama.cpp
+//! is measured without and with flash attention, and the faster of the two counts.
 
 mod cases;
 mod measure;

@@ -94,8 +94,8 @@ impl Acts {
         self.cols
     }
 
-    /// Takes `x`, row-major `[rows][cols]`, in the forms that `reads` names. Rows whose length is no
-    /// multiple of 32 are kept as f32 only: no quantised weight has such rows.
+    /// Takes `x`, row-major `[rows][cols]`, in the forms that `reads` names. Rows whose length is
+    /// no multiple of 32 are kept as f32 only: no quantised weight has such rows.
     ///
     /// A value that is not finite makes every output that depends on its run NaN.
     ///

@@ -225,32 +225,13 @@ unsafe fn dots<I: Isa, S: Source, const M: usize>(
             DotForm::Signed => out = signed_dots::<I, S, M>(isa, w, run, q, meta),
             DotForm::Halves => {
                 let k = S::halves::<I>(w, run);
-                let (ka, kb) = (isa.half_scales(k), isa.half_scales(k.add(I::LANES)));
-                let s = starts::<I, M>(isa, meta.add(Meta::FirstHalf as usize * M), 0);
-                let s = pairs::<I, S, M>(isa, w, run, q, s, 0..2);
-                let mut half = [isa.halves_start(s[0], ka); M];
-                for m in 1..M {
-                    half[m] = isa.halves_start(s[m], ka);
-                }
-                let s = starts::<I, M>(isa, meta.add(Meta::SecondHalf as usize * M), 0);
-                let s = pairs::<I, S, M>(isa, w, run, q, s, 2..4);
-                for m in 0..M {
-                    out[m] = isa.halves_end(half[m], s[m], kb);
-                }
+                let k = (isa.half_scales(k), isa.half_scales(k.add(I::LANES)));
+                out = halves::<I, S, M>(isa, w, run, q, k, Some(meta));
             }
             DotForm::HalvesLess => {
-                let k = S::halves::<I>(w, run);
-                let (ka, kb) =
-                    (isa.half_nibbles(k.cast()).0, isa.half_nibbles(k.add(I::LANES).cast()).0);
-                let s = pairs::<I, S, M>(isa, w, run, q, [isa.dot_zero(); M], 0..2);
-                let mut half = [isa.halves_start(s[0], ka); M];
-                for m in 1..M {
-                    half[m] = isa.halves_start(s[m], ka);
-                }
-                let s = pairs::<I, S, M>(isa, w, run, q, [isa.dot_zero(); M], 2..4);
-                for m in 0..M {
-                    out[m] = isa.halves_end(half[m], s[m], kb);
-                }
+                let k = S::halves::<I>(w, run).cast::<u8>();
+                let k = (isa.half_nibbles(k).0, isa.half_nibbles(k.add(I::LANES)).0);
+                out = halves::<I, S, M>(isa, w, run, q, k, None);
             }
             // Five bits: eight groups would not fit 16-bit sums.
             DotForm::Unsigned { bits } if bits > 4 && !I::WIDE_DOT => {
@@ -282,6 +263,55 @@ unsafe fn dots<I: Isa, S: Source, const M: usize>(
         }
     }
     out
+}
+
+/// Both halves of a run, each sum times its scale `k`; less 32 for each weight if `meta`, the run's,
+/// is given.
+///
+/// # Safety
+/// As [`dots`].
+#[inline(always)]
+unsafe fn halves<I: Isa, S: Source, const M: usize>(
+    isa: I,
+    w: *const u8,
+    run: usize,
+    q: *const i32,
+    k: (I::HalfScales, I::HalfScales),
+    meta: Option<*const u32>,
+) -> [I::Floats; M] {
+    let mut out = [isa.splat(0.0); M];
+    // SAFETY: as the caller's.
+    unsafe {
+        let s = half_starts::<I, M>(isa, meta, Meta::FirstHalf);
+        let s = pairs::<I, S, M>(isa, w, run, q, s, 0..2);
+        let mut half = [isa.halves_start(s[0], k.0); M];
+        for m in 1..M {
+            half[m] = isa.halves_start(s[m], k.0);
+        }
+        let s = half_starts::<I, M>(isa, meta, Meta::SecondHalf);
+        let s = pairs::<I, S, M>(isa, w, run, q, s, 2..4);
+        for m in 0..M {
+            out[m] = isa.halves_end(half[m], s[m], k.1);
+        }
+    }
+    out
+}
+
+/// What the sums of a half begin at.
+///
+/// # Safety
+/// As [`dots`].
+#[inline(always)]
+unsafe fn half_starts<I: Isa, const M: usize>(
+    isa: I,
+    meta: Option<*const u32>,
+    sums: Meta,
+) -> [I::Dot; M] {
+    match meta {
+        // SAFETY: as the caller's.
+        Some(meta) => unsafe { starts::<I, M>(isa, meta.add(sums as usize * M), 0) },
+        None => [isa.dot_zero(); M],
+    }
 }
 
 /// The minima of a run's halves times minus the sums of a row's activations, as f32. The sums come

@@ -98,8 +98,9 @@ impl<'a> Products<'a> {
 /// `[acts.rows()][weight.rows()]`. If the pool is stopped, outputs are incomplete.
 ///
 /// # Panics
-/// If a weight's columns are not those of `acts`, it reads a form that `acts` lacks, an output has another size, there are too many
-/// weights, or weights and activations were made for other instructions than the pool's.
+/// If a weight's columns are not those of `acts`, it reads a form that `acts` lacks, an output has
+/// another size, there are too many weights, or weights and activations were made for other
+/// instructions than the pool's.
 pub fn linear(pool: &Pool, acts: &Acts, outs: &mut [(&Weight, &mut [f32])]) {
     assert!(outs.len() <= MAX_SHARED, "{} weights in one call", outs.len());
     assert_eq!(acts.lanes, pool.cpu().lanes(), "the activations were made for another level");

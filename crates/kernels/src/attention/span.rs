@@ -17,10 +17,10 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Queries of a call at most.
-pub(super) const QUERIES: usize = 32;
+pub(super) const QUERIES: usize = 36;
 
 /// Queries that are multiplied at once.
-const PASS: usize = 4;
+const PASS: usize = 6;
 
 /// Vectors of positions, or of elements of a value, that are multiplied at once.
 const WIDE: usize = 2;
@@ -111,7 +111,9 @@ pub(super) unsafe fn run<I: Isa, E: Element>(
                 1 => fill_scores::<I, E, 1>(isa, part, queries, at, scores),
                 2 => fill_scores::<I, E, 2>(isa, part, queries, at, scores),
                 3 => fill_scores::<I, E, 3>(isa, part, queries, at, scores),
-                _ => fill_scores::<I, E, 4>(isa, part, queries, at, scores),
+                4 => fill_scores::<I, E, 4>(isa, part, queries, at, scores),
+                5 => fill_scores::<I, E, 5>(isa, part, queries, at, scores),
+                _ => fill_scores::<I, E, PASS>(isa, part, queries, at, scores),
             }
         }
     }
@@ -130,7 +132,9 @@ pub(super) unsafe fn run<I: Isa, E: Element>(
                     1 => values::<I, E, 1>(isa, part, queries, scores, at, places),
                     2 => values::<I, E, 2>(isa, part, queries, scores, at, places),
                     3 => values::<I, E, 3>(isa, part, queries, scores, at, places),
-                    _ => values::<I, E, 4>(isa, part, queries, scores, at, places),
+                    4 => values::<I, E, 4>(isa, part, queries, scores, at, places),
+                    5 => values::<I, E, 5>(isa, part, queries, scores, at, places),
+                    _ => values::<I, E, PASS>(isa, part, queries, scores, at, places),
                 }
             }
         }

@@ -42,7 +42,7 @@ struct Cut {
 impl Cut {
     fn new(weight: &Weight, acts: &Acts, threads: usize) -> Self {
         let (count, tile_rows) = (weight.tiles(), weight.tile_rows());
-        let fair = count.div_ceil(threads * 8);
+        let fair = count.div_ceil(threads * 4);
         let tiles = (UNIT_BYTES / weight.tile_bytes().max(1)).clamp(1, fair.max(1));
         let total = panels(acts.rows);
         let ops = tiles * tile_rows * weight.cols().max(1) * PANEL;

@@ -60,6 +60,10 @@ pub(super) fn theirs(oracle: &Oracle, case: &Case, threads: usize) -> Result<Spe
     for (name, value) in [("-p", prompt), ("-n", generate), ("-d", depth), ("-t", threads)] {
         command.args([name, &value.to_string()]);
     }
+    // A warm-up repeats the work: minutes where the work is long, and no gain there.
+    if depth + prompt > 4096 {
+        command.arg("--no-warmup");
+    }
     let runs: Vec<Value> =
         serde_json::from_str(&cargo::output(command.arg("-m").arg(&case.file))?)?;
     best_of(&runs)

@@ -265,8 +265,8 @@ unsafe fn dots<I: Isa, S: Source, const M: usize>(
     out
 }
 
-/// Both halves of a run, each sum times its scale `k`; less 32 for each weight if `meta`, the run's,
-/// is given.
+/// Both halves of a run, each sum times its scale `k`; less 32 for each weight if `meta`, the
+/// run's, is given.
 ///
 /// # Safety
 /// As [`dots`].

@@ -205,3 +205,27 @@ pub(super) unsafe fn f16_scale<I: Isa>(isa: I, p: *const u8) -> ScaleMin<I::Floa
     // SAFETY: as the caller's.
     ScaleMin { scale: unsafe { isa.load_f16(p.cast()) }, min: isa.splat(0.0) }
 }
+
+/// Scales of all rows from the f16 at `p`, and minima from those after them.
+///
+/// # Safety
+/// `p` points to twice LANES f16.
+#[inline(always)]
+pub(super) unsafe fn f16_scale_min<I: Isa>(isa: I, p: *const u8) -> ScaleMin<I::Floats> {
+    // SAFETY: as the caller's.
+    unsafe {
+        let min = isa.load_f16(p.add(2 * I::LANES).cast());
+        ScaleMin { scale: isa.load_f16(p.cast()), min }
+    }
+}
+
+/// Levels as [`Isa::lookup`] takes them, each raised by `offset`; without one the bits of the i8.
+pub(super) const fn level_table(levels: &[i8; 16], offset: i8) -> [u8; 16] {
+    let mut table = [0; 16];
+    let mut i = 0;
+    while i < 16 {
+        table[i] = (levels[i] + offset) as u8;
+        i += 1;
+    }
+    table
+}

@@ -1,8 +1,7 @@
-//! IQ4_NL in tiles: f16 `d`, then nibbles; the levels are looked up as they are multiplied.
+//! IQ4_NL in tiles: those of Q4_0; the levels are looked up as they are multiplied.
 
 use super::super::TensorType;
-use super::super::q4_0::tile::split_nibbles;
-use super::super::q4_0::write_nibbles;
+use super::super::q4_0::tile::Q4_0Tile;
 use super::super::tile::*;
 use super::LEVELS;
 use crate::isa::Isa;
@@ -16,25 +15,17 @@ impl Tile for Iq4NlTile {
 
     #[inline]
     fn pack(blocks: &[&[u8]], out: &mut [u8]) {
-        let lanes = blocks.len();
-        let (d, run) = out.split_at_mut(2 * lanes);
-        for (lane, block) in blocks.iter().enumerate() {
-            put_f16(d, lane, block);
-            pack_nibbles(&split_nibbles(&block[2..]), lanes, lane, run);
-        }
+        Q4_0Tile::pack(blocks, out);
     }
 
     fn restore(tile: &[u8], lanes: usize, lane: usize, block: &mut [u8]) {
-        let mut quants = [0; 32];
-        restore_nibbles(&tile[2 * lanes..], lanes, lane, &mut quants);
-        block[..2].copy_from_slice(&tile[2 * lane..][..2]);
-        write_nibbles(&quants, (&mut block[2..18]).try_into().expect("16 bytes"));
+        Q4_0Tile::restore(tile, lanes, lane, block);
     }
 }
 
 impl Source for Iq4NlTile {
-    const UNITS: usize = 18;
-    const RUNS: usize = 1;
+    const UNITS: usize = Q4_0Tile::UNITS;
+    const RUNS: usize = Q4_0Tile::RUNS;
     const DOT: DotForm = DotForm::Signed;
     const HAS_MIN: bool = false;
 
@@ -45,9 +36,9 @@ impl Source for Iq4NlTile {
     }
 
     #[inline(always)]
-    unsafe fn scale<I: Isa>(isa: I, p: *const u8, _: usize) -> ScaleMin<I::Floats> {
-        // SAFETY: the scales open the block.
-        unsafe { f16_scale(isa, p) }
+    unsafe fn scale<I: Isa>(isa: I, p: *const u8, run: usize) -> ScaleMin<I::Floats> {
+        // SAFETY: as the caller's, the layouts are the same.
+        unsafe { Q4_0Tile::scale(isa, p, run) }
     }
 }
 
@@ -57,19 +48,8 @@ impl Source for Iq4NlTile {
 /// `p` points to LANES x 4 bytes.
 #[inline(always)]
 pub(in crate::quant) unsafe fn levels<I: Isa>(isa: I, p: *const u8) -> (I::Bytes, I::Bytes) {
-    const TABLE: [u8; 16] = as_bytes(&LEVELS);
+    const TABLE: [u8; 16] = level_table(&LEVELS, 0);
     // SAFETY: as the caller's.
     let (a, b) = unsafe { nibbles(isa, p) };
     (isa.lookup(&TABLE, a), isa.lookup(&TABLE, b))
-}
-
-/// The same bits, as [`Isa::lookup`] takes them.
-const fn as_bytes(levels: &[i8; 16]) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    let mut i = 0;
-    while i < 16 {
-        bytes[i] = levels[i] as u8;
-        i += 1;
-    }
-    bytes
 }

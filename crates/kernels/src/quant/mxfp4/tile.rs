@@ -12,17 +12,7 @@ use crate::isa::Isa;
 pub(crate) struct Mxfp4Tile;
 
 /// The levels, plus 16.
-const RAISED: [u8; 16] = raised();
-
-const fn raised() -> [u8; 16] {
-    let mut out = [0; 16];
-    let mut i = 0;
-    while i < 16 {
-        out[i] = (super::LEVELS[i] + 16) as u8;
-        i += 1;
-    }
-    out
-}
+const RAISED: [u8; 16] = level_table(&super::LEVELS, 16);
 
 impl Tile for Mxfp4Tile {
     const TYPE: TensorType = TensorType::MXFP4;

@@ -63,10 +63,7 @@ impl Source for Q2KTile {
     #[inline(always)]
     unsafe fn scale<I: Isa>(isa: I, p: *const u8, _: usize) -> ScaleMin<I::Floats> {
         // SAFETY: `d` and `dmin` open the block.
-        unsafe {
-            let min = isa.load_f16(p.add(2 * I::LANES).cast());
-            ScaleMin { scale: isa.load_f16(p.cast()), min }
-        }
+        unsafe { f16_scale_min(isa, p) }
     }
 
     #[inline(always)]

@@ -57,9 +57,6 @@ impl Source for Q5_1Tile {
     #[inline(always)]
     unsafe fn scale<I: Isa>(isa: I, p: *const u8, _: usize) -> ScaleMin<I::Floats> {
         // SAFETY: the scales open the block, and the minima follow.
-        unsafe {
-            let min = isa.load_f16(p.add(2 * I::LANES).cast());
-            ScaleMin { scale: isa.load_f16(p.cast()), min }
-        }
+        unsafe { f16_scale_min(isa, p) }
     }
 }

@@ -25,6 +25,16 @@ impl Home {
         command
     }
 
+    /// As [`Home::command`], with signals as a terminal gives them: whoever starts the tests in the
+    /// background may have set them aside, and that is inherited.
+    fn with_signals(&self, args: &[&str]) -> Command {
+        let mut command = Command::new("/usr/bin/env");
+        command.args(["--default-signal=INT,HUP,TERM", env!("CARGO_BIN_EXE_hearth")]);
+        command.args(args).env_clear().env("HOME", self.0.path()).env("PATH", self.path("bin"));
+        command.current_dir(self.0.path());
+        command
+    }
+
     fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
     }
@@ -343,7 +353,7 @@ fn a_signal_stops_a_pull_and_its_client() {
             "#!/bin/sh\n[ \"$3\" = config ] && exit 0\nexec 9>\"$HOME/alive\"\necho up >&9\n\
              kill -{signal} $PPID\nread -r line < \"$HOME/never\"\n"
         ));
-        let mut command = home.command(&[command, "smollm2:135m"]);
+        let mut command = home.with_signals(&[command, "smollm2:135m"]);
         command.stdin(prompt());
         let output = command.env("HEARTH_PYTHON", "./client").output().unwrap();
         let error = text(&output.stderr);

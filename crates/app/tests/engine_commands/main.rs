@@ -33,9 +33,12 @@ impl Home {
         line
     }
 
+    /// With signals as a terminal gives them: whoever starts the tests in the background may have
+    /// set them aside, and that is inherited.
     fn bare(&self, args: &[&str]) -> Command {
-        let mut line = Command::new(env!("CARGO_BIN_EXE_hearth"));
-        line.args(args).env_clear().env("HOME", self.folder.path()).stdin(Stdio::null());
+        let mut line = Command::new("/usr/bin/env");
+        line.args(["--default-signal=INT,HUP,TERM", env!("CARGO_BIN_EXE_hearth")]).args(args);
+        line.env_clear().env("HOME", self.folder.path()).stdin(Stdio::null());
         line
     }
 

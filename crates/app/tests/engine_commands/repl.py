@@ -15,6 +15,9 @@ import sys
 import time
 
 steps = [json.loads(line) for line in sys.stdin]
+# Whoever starts the tests in the background may have set signals aside, and that is inherited.
+for each in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+    signal.signal(each, signal.SIG_DFL)
 pid, terminal = pty.fork()
 if pid == 0:
     os.execv(sys.argv[1], sys.argv[1:])

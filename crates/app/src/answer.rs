@@ -94,6 +94,8 @@ impl Answer {
             "prompt_tokens": self.stats.prompt_tokens,
             "cached_tokens": self.stats.cached_tokens,
             "output_tokens": self.stats.output_tokens,
+            "guessed_tokens": self.stats.guessed_tokens,
+            "accepted_tokens": self.stats.accepted_tokens,
             "prefill_ms": self.stats.prefill_ms,
             "decode_ms": self.stats.decode_ms,
             "load_ms": running.engine.load_ms(),
@@ -128,6 +130,10 @@ impl Answer {
             rate(output_tokens, decode_ms),
             finish_word(self.stats.finish)
         ));
+        if self.stats.guessed_tokens > 0 {
+            let Stats { guessed_tokens, accepted_tokens, .. } = self.stats;
+            say(format_args!("guessed   {guessed_tokens} tokens, {accepted_tokens} came true"));
+        }
         say(format_args!("context   {used} of {limit} tokens"));
         if cell.refused_calls() > 0 {
             let calls = cell.refused_calls();

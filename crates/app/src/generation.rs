@@ -44,6 +44,9 @@ pub(crate) struct OutputArgs {
     /// Go on even if the output repeats itself (8 times, over 256 tokens)
     #[arg(long)]
     no_loop_detector: bool,
+    /// Do not guess tokens to check several at once: slower, the same output
+    #[arg(long)]
+    no_speculation: bool,
 }
 
 /// What to do with a prompt that does not fit.
@@ -219,6 +222,7 @@ impl Recipe {
             constraint: None,
             top_logprobs: None,
             loop_detector: true,
+            speculate: !self.output.no_speculation,
             overflow: Overflow::DropOldest,
         }
     }
@@ -233,6 +237,7 @@ impl Recipe {
             constraint: self.constraint.clone(),
             top_logprobs: self.output.logprobs,
             loop_detector: !self.output.no_loop_detector,
+            speculate: !self.output.no_speculation,
             overflow: match self.output.overflow {
                 OnOverflow::Error => Overflow::Error,
                 OnOverflow::DropOldest => Overflow::DropOldest,

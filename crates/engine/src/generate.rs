@@ -1,18 +1,22 @@
 //! One generation: prompt to ids, prefill from the cached prefix, then choose, check and emit one
 //! token after another until the model, a limit, a stop string, the constraint or the user ends it.
+//! Where the next tokens can be guessed, one pass serves several of them (see `speculate`).
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use crate::block::Stopped;
 use crate::grammar::Matcher;
 use crate::host::{Engine, request};
+use crate::model::Model;
 use crate::protocol::{
     Event, Failure, FailureKind, Finish, Generate, Message, Overflow, Prompt, Stage, Stats,
     TokenLogprob,
 };
 use crate::sample::{Sampler, dry_breakers, logprobs};
-use crate::session::PREFILL_CHUNK;
+use crate::session::{PREFILL_CHUNK, Session};
+use crate::speculate::{Pace, Speculator};
 use crate::stop::{LoopDetector, StopStrings};
 use crate::tokenizer::{Decoder, Tokenizer};
 
@@ -26,56 +30,62 @@ impl Engine {
     ) -> Result<Stats, Failure> {
         let prompt = self.prompt_tokens(job)?;
         self.check_tokens(&prompt)?;
-        let mut writer = Writer::new(id, self.tokenizer().ok().cloned(), job)?;
-        let (mut sampler, matcher) = self.choosers(job)?;
-        prompt.iter().for_each(|&token| sampler.accept(token));
-        let mut choose = Choose { sampler, matcher };
-        let stop = crate::worker::Host::stop_flag(self);
+        let mut answer = self.answer(id, job, &prompt)?;
         let (model, session) = self.model()?;
 
         let start = Instant::now();
         let cached = session.keep_prefix(&prompt);
-        let mut stats = Stats {
-            finish: Finish::Cancelled,
-            prompt_tokens: prompt.len() as u64,
-            cached_tokens: cached as u64,
-            output_tokens: 0,
-            prefill_ms: 0.0,
-            decode_ms: 0.0,
-            context: (session.tokens().len() as u64, model.ctx as u64),
-        };
         let total = (prompt.len() - cached) as u64;
         let prefilled = session.prefill(model, &prompt[cached..], PREFILL_CHUNK, &mut |done| {
             out(Event::Progress { id, stage: Stage::Prefill, done: done as u64, total });
         });
-        stats.prefill_ms = start.elapsed().as_secs_f64() * 1e3;
+        let prefill_ms = start.elapsed().as_secs_f64() * 1e3;
         let start = Instant::now();
-        let mut logits = prefilled;
-        stats.finish = loop {
-            let row = match logits {
-                Ok(row) => row,
-                Err(Stopped) => break Finish::Cancelled,
-            };
-            if stats.output_tokens >= job.max_tokens as u64 || session_full(&stats, model.ctx) {
-                break Finish::Length;
-            }
-            let token = writer.choose(&mut choose, row, job)?;
-            stats.output_tokens += 1;
-            if let Some(finish) = writer.emit(token, out) {
-                break finish;
-            }
-            if choose.complete() {
-                break Finish::Stop;
-            }
-            if stop.load(Ordering::Acquire) {
-                break Finish::Cancelled;
-            }
-            logits = session.prefill(model, &[token], 1, &mut |_| ());
+        let finish = match prefilled {
+            Err(Stopped) => Finish::Cancelled,
+            Ok(row) => match answer.take(row, &[], out)? {
+                Next::End(finish) => finish,
+                Next::Token(token) => answer.decode(model, session, token, out)?,
+            },
         };
-        writer.finish(out);
-        stats.decode_ms = start.elapsed().as_secs_f64() * 1e3;
-        stats.context.0 = session.tokens().len() as u64;
-        Ok(stats)
+        let (guessed_tokens, accepted_tokens) = answer.guesses;
+        let output_tokens = answer.output_tokens as u64;
+        answer.writer.finish(out);
+        Ok(Stats {
+            finish,
+            prompt_tokens: prompt.len() as u64,
+            cached_tokens: cached as u64,
+            output_tokens,
+            guessed_tokens,
+            accepted_tokens,
+            prefill_ms,
+            decode_ms: start.elapsed().as_secs_f64() * 1e3,
+            context: (session.tokens().len() as u64, model.ctx as u64),
+        })
+    }
+
+    /// What an answer to `prompt` starts from.
+    fn answer<'a>(
+        &mut self,
+        id: u64,
+        job: &'a Generate,
+        prompt: &[u32],
+    ) -> Result<Answer<'a>, Failure> {
+        let writer = Writer::new(id, self.tokenizer().ok().cloned(), job)?;
+        let (mut sampler, matcher) = self.choosers(job)?;
+        prompt.iter().for_each(|&token| sampler.accept(token));
+        let stop = crate::worker::Host::stop_flag(self);
+        let (model, _) = self.model()?;
+        Ok(Answer {
+            job,
+            writer,
+            choose: Choose { sampler, matcher },
+            speculator: job.speculate.then(|| Speculator::new(prompt)),
+            stop,
+            room: model.ctx - prompt.len(),
+            output_tokens: 0,
+            guesses: (0, 0),
+        })
     }
 
     /// The sampler and the constraint of a request.
@@ -164,9 +174,106 @@ impl Engine {
     }
 }
 
-/// Whether no place is left for another token.
-fn session_full(stats: &Stats, ctx: usize) -> bool {
-    stats.prompt_tokens + stats.output_tokens >= ctx as u64
+/// What follows a pass: a token to go on from, or the end.
+enum Next {
+    Token(u32),
+    End(Finish),
+}
+
+/// An answer in progress.
+struct Answer<'a> {
+    job: &'a Generate,
+    writer: Writer,
+    choose: Choose,
+    speculator: Option<Speculator>,
+    stop: Arc<AtomicBool>,
+    /// Places of the context after the prompt.
+    room: usize,
+    output_tokens: usize,
+    /// Tokens guessed and checked, and those of them that came true.
+    guesses: (u64, u64),
+}
+
+impl Answer<'_> {
+    /// From the first token to the end.
+    fn decode(
+        &mut self,
+        model: &Model,
+        session: &mut Session,
+        mut token: u32,
+        out: &mut dyn FnMut(Event),
+    ) -> Result<Finish, Failure> {
+        let prompt = session.tokens().len();
+        let mut rows = Vec::new();
+        loop {
+            if self.stop.load(Ordering::Acquire) {
+                return Ok(Finish::Cancelled);
+            }
+            rows.clear();
+            rows.push(token);
+            self.guess(session.pace(), &mut rows);
+            let Ok(logits) = session.step(model, &rows) else { return Ok(Finish::Cancelled) };
+            let next = self.take(logits, &rows[1..], out)?;
+            // What came last is not in the cache yet, and guesses that failed must leave it.
+            session.truncate(prompt + self.output_tokens - 1);
+            match next {
+                Next::End(finish) => return Ok(finish),
+                Next::Token(next) => token = next,
+            }
+        }
+    }
+
+    /// Appends the tokens that are worth checking.
+    fn guess(&mut self, pace: &Pace, rows: &mut Vec<u32>) {
+        // The token after the last guess is chosen too.
+        let most = self.left().saturating_sub(1);
+        let Some(speculator) = &mut self.speculator else { return };
+        let forced = self.choose.forced(self.writer.tokenizer.as_ref());
+        rows.extend_from_slice(speculator.guess(pace, forced, most));
+        self.guesses.0 += rows.len() as u64 - 1;
+    }
+
+    /// Tokens that may still come.
+    fn left(&self) -> usize {
+        self.job.max_tokens.min(self.room).saturating_sub(self.output_tokens)
+    }
+
+    /// Chooses and sends tokens: the first from the first row of logits, and one more for each
+    /// guess that the one before it confirms.
+    fn take(
+        &mut self,
+        logits: &mut [f32],
+        guesses: &[u32],
+        out: &mut dyn FnMut(Event),
+    ) -> Result<Next, Failure> {
+        if self.left() == 0 {
+            return Ok(Next::End(Finish::Length));
+        }
+        let width = logits.len() / (guesses.len() + 1);
+        let mut guesses = guesses.iter();
+        let mut token = 0;
+        for row in logits.chunks_exact_mut(width) {
+            token = self.writer.choose(&mut self.choose, row, self.job)?;
+            self.output_tokens += 1;
+            if let Some(speculator) = &mut self.speculator {
+                speculator.accept(token);
+            }
+            if let Some(finish) = self.writer.emit(token, out) {
+                return Ok(Next::End(finish));
+            }
+            if self.choose.complete() {
+                return Ok(Next::End(Finish::Stop));
+            }
+            if self.left() == 0 {
+                return Ok(Next::End(Finish::Length));
+            }
+            if guesses.next() != Some(&token) {
+                break;
+            }
+            self.guesses.1 += 1;
+        }
+        Ok(Next::Token(token))
+    }
 }
 
 /// What decides the next token.
@@ -176,6 +283,17 @@ struct Choose {
 }
 
 impl Choose {
+    /// Tokens of the text that the constraint leaves no choice about, as far as that is known.
+    fn forced(&mut self, tokenizer: Option<&Tokenizer>) -> Vec<u32> {
+        /// More than a guess holds.
+        const BYTES: usize = 128;
+        let (Some(matcher), Some(tokenizer)) = (&mut self.matcher, tokenizer) else {
+            return Vec::new();
+        };
+        let bytes = matcher.forced();
+        tokenizer.encode(&bytes[..bytes.len().min(BYTES)], false, false)
+    }
+
     fn complete(&self) -> bool {
         self.matcher.as_ref().is_some_and(Matcher::is_complete)
     }

@@ -273,6 +273,8 @@ fn stats(result: Result<(), Stopped>, prompt_tokens: usize, start: Instant) -> S
         prompt_tokens: prompt_tokens as u64,
         cached_tokens: 0,
         output_tokens: 0,
+        guessed_tokens: 0,
+        accepted_tokens: 0,
         prefill_ms: start.elapsed().as_secs_f64() * 1e3,
         decode_ms: 0.0,
         context: (0, 0),

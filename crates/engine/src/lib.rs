@@ -2,8 +2,9 @@
 //!
 //! Bottom up: `gguf` reads a file, `tokenizer` and `template` turn text into ids, `arch` and
 //! `weights` make it a [`model::Model`], `block` is the mathematics, `session` one sequence,
-//! `sample` and `grammar` choose tokens, `generate` ties them together, `worker` answers requests
-//! of [`protocol`] over a pipe. `reference` is the slow twin of `block`, the oracle in tests.
+//! `sample` and `grammar` choose tokens, `speculate` guesses them, `generate` ties them together,
+//! `worker` answers requests of [`protocol`] over a pipe. `reference` is the slow twin of `block`,
+//! the oracle in tests.
 
 pub mod arch;
 pub mod bench;
@@ -22,6 +23,7 @@ pub mod reference;
 pub mod rope;
 pub mod sample;
 pub mod session;
+pub mod speculate;
 pub mod stop;
 pub mod template;
 pub mod timers;

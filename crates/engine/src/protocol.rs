@@ -111,6 +111,8 @@ pub struct Generate {
     pub top_logprobs: Option<usize>,
     /// Stop when the output repeats one cycle exactly (>= 8 times over >= 256 tokens).
     pub loop_detector: bool,
+    /// Guess tokens and check several in one pass; the output is the same.
+    pub speculate: bool,
     /// What to do when prompt and `max_tokens` do not fit the context.
     pub overflow: Overflow,
 }
@@ -415,6 +417,10 @@ pub struct Stats {
     pub cached_tokens: u64,
     /// Tokens produced.
     pub output_tokens: u64,
+    /// Tokens that were guessed and checked.
+    pub guessed_tokens: u64,
+    /// Of these, the ones that came true.
+    pub accepted_tokens: u64,
     /// Milliseconds spent on the prompt.
     pub prefill_ms: f64,
     /// Milliseconds spent on the output.

@@ -1,10 +1,13 @@
 //! One mutable timeline: the tokens of a sequence and their cache. Prefill, decode, cut and resume;
 //! choosing tokens is `generate.rs`.
 
+use std::time::Instant;
+
 use crate::block::{Chunk, Scratch, Stopped, forward, head};
 use crate::kv::KvCache;
 use crate::model::Model;
 use crate::protocol::KvKind;
+use crate::speculate::Pace;
 use crate::timers::Timers;
 
 /// Rows of a prefill pass: enough to be bound by arithmetic, few enough for progress and memory.
@@ -18,6 +21,7 @@ pub struct Session {
     kv: KvCache,
     scratch: Scratch,
     logits: Vec<f32>,
+    pace: Pace,
 }
 
 impl Session {
@@ -28,6 +32,7 @@ impl Session {
             kv: KvCache::new(&model.config, kind),
             scratch: Scratch::default(),
             logits: Vec::new(),
+            pace: Pace::default(),
         }
     }
 
@@ -86,6 +91,25 @@ impl Session {
         let last = (tokens.len() - 1) % chunk;
         head(model, &mut self.scratch, &[last], &mut self.logits);
         if model.pool.stopped() { Err(Stopped) } else { Ok(&mut self.logits) }
+    }
+
+    /// Appends one token, or it and what is guessed to follow, and returns the logits after each.
+    /// `[tokens][V]`
+    ///
+    /// # Errors
+    /// [`Stopped`], as [`Session::prefill`].
+    pub fn step(&mut self, model: &Model, tokens: &[u32]) -> Result<&mut [f32], Stopped> {
+        let start = Instant::now();
+        self.pass(model, tokens)?;
+        let rows: Vec<usize> = (0..tokens.len()).collect();
+        head(model, &mut self.scratch, &rows, &mut self.logits);
+        self.pace.note(tokens.len(), start.elapsed().as_secs_f64());
+        if model.pool.stopped() { Err(Stopped) } else { Ok(&mut self.logits) }
+    }
+
+    /// What steps have cost so far.
+    pub fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Appends tokens and hands over the logits after each of them, a few rows at a time.

@@ -3,7 +3,9 @@
 //! Targets are ratios to llama.cpp on a machine with byte dot products of 512 bits; a machine
 //! without them has targets of its own, see [`Case::targets`].
 
+use super::{Args, speculation};
 use crate::fetch;
+use crate::record::Row;
 use anyhow::{Result, bail};
 use hearth_kernels::cpu::{Cpu, Level};
 use std::path::PathBuf;
@@ -47,16 +49,27 @@ impl Case {
     }
 }
 
-/// A group: its name, what it shows, and its cases.
-struct Group(&'static str, &'static str, fn() -> Result<Vec<Case>>);
+/// A group: its name, what it shows, and how it is measured.
+struct Group(&'static str, &'static str, fn() -> Result<Measure>);
+
+/// What is measured, and how.
+pub(super) enum Measure {
+    /// Beside llama.cpp, on these cases.
+    Beside(Vec<Case>),
+    /// Something of our own.
+    Alone(fn(&Args) -> Result<Vec<Row>>),
+}
 
 const GROUPS: &[Group] = &[
-    Group("main", "both real models and the 1B shape", main),
-    Group("mixtures", "the 1B shape in the common mixtures", mixtures),
-    Group("formats", "the 1B shape in every other type", formats),
-    Group("shapes", "other models' shapes in Q4_K_M", shapes),
-    Group("depth", "the 1B shape with a long context", depth),
-    Group("together", "2, 4 and 8 sequences that decode together", together),
+    Group("main", "both real models and the 1B shape", || main().map(Measure::Beside)),
+    Group("mixtures", "the 1B shape in the common mixtures", || mixtures().map(Measure::Beside)),
+    Group("formats", "the 1B shape in every other type", || formats().map(Measure::Beside)),
+    Group("shapes", "other models' shapes in Q4_K_M", || shapes().map(Measure::Beside)),
+    Group("depth", "the 1B shape with a long context", || depth().map(Measure::Beside)),
+    Group("together", "2, 4 and 8 sequences that decode together", || {
+        together().map(Measure::Beside)
+    }),
+    Group("speculation", "what guessing tokens gains", || Ok(Measure::Alone(speculation::run))),
 ];
 
 /// The groups' names, for help and errors.
@@ -65,8 +78,8 @@ pub(super) fn names() -> String {
     GROUPS.iter().map(line).collect::<Vec<_>>().join(", ")
 }
 
-/// The cases of a group.
-pub(super) fn group(name: &str) -> Result<Vec<Case>> {
+/// How the group of this name is measured.
+pub(super) fn group(name: &str) -> Result<Measure> {
     match GROUPS.iter().find(|group| group.0 == name) {
         Some(group) => (group.2)(),
         None => bail!("no group {name:?}; known: {}", names()),

@@ -7,12 +7,13 @@
 
 mod cases;
 mod measure;
+mod speculation;
 
 use crate::hearth;
 use crate::oracle::{self, Oracle};
 use crate::record::{self, Row};
 use anyhow::{Result, bail, ensure};
-use cases::{Case, Work};
+use cases::{Case, Measure, Work};
 use measure::{Shares, Speed};
 use std::path::PathBuf;
 
@@ -41,28 +42,39 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// The files named, or the cases of the groups.
-    fn cases(&self) -> Result<Vec<Case>> {
+    /// The files named, or the groups.
+    fn measures(&self) -> Result<Vec<Measure>> {
         if self.models.is_empty() {
-            let groups: Result<Vec<_>> = self.group.iter().map(|name| cases::group(name)).collect();
-            return Ok(groups?.into_iter().flatten().collect());
+            return self.group.iter().map(|name| cases::group(name)).collect();
         }
         let (prompt, generate) = (self.prompt, self.generate);
         let work = Work { depth: 0, prompt, generate, sequences: 1 };
-        Ok(self.models.iter().map(|file| Case::plain(file.clone(), work)).collect())
+        let cases = self.models.iter().map(|file| Case::plain(file.clone(), work)).collect();
+        Ok(vec![Measure::Beside(cases)])
     }
 }
 
-/// Measures every case, prints the table and records it; an error if a target is missed.
+/// Measures everything, prints the table and records it; an error if a target is missed.
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(args.rounds > 0, "--rounds 0 measures nothing");
     hearth::build()?;
-    let oracle = Oracle::open(args.oracle.as_deref())?;
     let mut rows = Vec::new();
-    for case in args.cases()? {
-        let found = compare(args, &oracle, &case)?;
-        record::print(&found);
-        rows.extend(found);
+    for measure in args.measures()? {
+        match measure {
+            Measure::Beside(cases) => {
+                let oracle = Oracle::open(args.oracle.as_deref())?;
+                for case in cases {
+                    let found = compare(args, &oracle, &case)?;
+                    record::print(&found);
+                    rows.extend(found);
+                }
+            }
+            Measure::Alone(run) => {
+                let found = run(args)?;
+                record::print(&found);
+                rows.extend(found);
+            }
+        }
     }
     record::append("bench", oracle::VERSION, &rows)?;
     let missed = rows.iter().filter(|row| !row.holds).count();

@@ -260,6 +260,33 @@ fn constraints_and_stops_hold() {
 }
 
 #[test]
+fn a_constraint_gives_the_same_with_guesses_of_what_it_forces() {
+    let home = Home::new(Kind::Base);
+    let schema = home.file(
+        "schema.json",
+        br#"{"type":"object","additionalProperties":false,"required":["identifier","description"],
+            "properties":{"identifier":{"type":"integer","maximum":99999},
+            "description":{"enum":["something quite long","something else"]}}}"#,
+    );
+    for (option, text) in [
+        ("--json-schema", str_of(&schema)),
+        ("--regex", "(yes, that is so\\. ){2}(no|never)"),
+        ("--regex", "a{3}(b|cc)d{40}"),
+    ] {
+        for temp in ["0", "1.5"] {
+            let args = ["--raw", "x", option, text, "--temp", temp];
+            let with = home.json("run", &args);
+            let without = home.json("run", &[&args[..], &["--no-speculation"]].concat());
+            assert_eq!(with["text"], without["text"], "{text}");
+            assert_eq!(with["finish"], without["finish"]);
+            assert_eq!(with["output_tokens"], without["output_tokens"]);
+            assert_eq!(without["guessed_tokens"], 0);
+            assert!(with["accepted_tokens"].as_u64().unwrap() > 5, "{with}");
+        }
+    }
+}
+
+#[test]
 fn chat_needs_a_template() {
     let base = Home::new(Kind::Base);
     let error = base.fails("run", &["hello"], 9);

@@ -80,6 +80,8 @@ fn stats(finish: Finish) -> Stats {
         prompt_tokens: 0,
         cached_tokens: 0,
         output_tokens: 0,
+        guessed_tokens: 0,
+        accepted_tokens: 0,
         prefill_ms: 0.0,
         decode_ms: 0.0,
         context: (0, 0),

@@ -2,8 +2,8 @@
 //! expression or a Lark grammar. llguidance compiles and matches; `schema.rs` says what is refused.
 //!
 //! A constraint holds from the first token of the output: whoever lets a model think first must
-//! begin the constraint after it. Left out: forcing several tokens at once, which would change the
-//! text from what the tokenizer makes of it.
+//! begin the constraint after it. Text that the constraint leaves no choice about is not forced: it
+//! is a guess (see `speculate`), so that the tokens are those the model would have chosen.
 
 mod lark;
 mod schema;
@@ -192,6 +192,11 @@ impl Matcher {
             Ok(_) => Err(GrammarError::NotAllowed { token }),
             Err(error) => Err(self.given_up(&error.to_string())),
         }
+    }
+
+    /// The bytes that must come next, as far as the constraint leaves no choice; often none.
+    pub fn forced(&mut self) -> Vec<u8> {
+        if self.inner.is_stopped() { Vec::new() } else { self.inner.compute_ff_bytes() }
     }
 
     /// Whether the constraint is fulfilled and nothing can follow but the end.

@@ -2,18 +2,22 @@
 //!
 //! Memory grows by blocks of [`BLOCK`] positions. In a block, for each kv head, keys lie
 //! transposed, `[head_dim][BLOCK]`, so that scores of neighbouring positions fill a vector; values
-//! lie `[BLOCK][dim]`, `dim` being `head_dim` rounded up to whole vectors.
+//! lie `[BLOCK][dim]`, `dim` being `head_dim` rounded up to whole vectors. Scales, where the type
+//! has them, come last (see `scale.rs`). Blocks can be shared by sequences that begin alike;
+//! whoever appends to a shared one gets a copy of it.
 
-use super::Typed;
+use super::scale::{self, Side};
+use super::{MAX_HEAD_DIM, Typed};
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
-use crate::element::{Bf16, Element, F16, F32};
+use crate::element::{Bf16, Element, F16, F32, I8};
 use crate::isa::Isa;
 use crate::pool::Pool;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// Positions of a block.
-pub(super) const BLOCK: usize = 64;
+pub const BLOCK: usize = 64;
 
 /// Lanes that `dim` is rounded up to: the widest vector's.
 const PAD: usize = 16;
@@ -27,14 +31,17 @@ pub enum KvType {
     F16,
     /// Half the memory, the range of f32 and 8 bits of precision.
     Bf16,
+    /// A quarter of the memory: whole numbers of 8 bits, and a scale for 32 of them.
+    Q8,
 }
 
 impl KvType {
-    /// Bytes of an element.
+    /// Bytes of an element, without its share of a scale.
     pub fn bytes(self) -> usize {
         match self {
             KvType::F32 => 4,
             KvType::F16 | KvType::Bf16 => 2,
+            KvType::Q8 => 1,
         }
     }
 }
@@ -44,13 +51,46 @@ impl KvType {
 #[derive(Clone)]
 struct Line(#[allow(dead_code)] [u8; 64]);
 
+/// The memory of [`BLOCK`] positions of one layer, which several sequences may hold.
+#[derive(Clone)]
+pub struct KvBlock(Arc<[Line]>);
+
+impl KvBlock {
+    fn new(lines: usize) -> Self {
+        Self(std::iter::repeat_n(Line([0; 64]), lines).collect())
+    }
+
+    /// Memory held, by all holders together.
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
+    /// Makes the memory that of one holder alone.
+    fn unshare(&mut self) {
+        if Arc::get_mut(&mut self.0).is_none() {
+            self.0 = Arc::from(&*self.0);
+        }
+    }
+
+    /// The memory, of one holder alone.
+    fn lines_mut(&mut self) -> &mut [Line] {
+        Arc::get_mut(&mut self.0).expect("an unshared block")
+    }
+}
+
+impl std::fmt::Debug for KvBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KvBlock({} bytes)", self.bytes())
+    }
+}
+
 /// Keys and values of one layer and one sequence.
 #[derive(Clone)]
 pub struct KvLayer {
     ty: KvType,
     kv_heads: usize,
     head_dim: usize,
-    blocks: Vec<Box<[Line]>>,
+    blocks: Vec<KvBlock>,
     len: usize,
 }
 
@@ -77,13 +117,38 @@ impl KvLayer {
 
     /// Memory held.
     pub fn bytes(&self) -> usize {
-        self.blocks.iter().map(|block| size_of_val(&**block)).sum()
+        self.blocks.iter().map(KvBlock::bytes).sum()
     }
 
     /// Forgets all positions from `len` on, and returns the memory of whole blocks.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
         self.blocks.truncate(self.len.div_ceil(BLOCK));
+    }
+
+    /// The memory of block `index`, to be shared. What it holds beyond [`KvLayer::len`] is not to
+    /// be used.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub fn block(&self, index: usize) -> KvBlock {
+        self.blocks[index].clone()
+    }
+
+    /// Appends the first `positions` of a block of a layer of the same shape and type.
+    ///
+    /// # Panics
+    /// If the last block is not full, or the block has another size.
+    pub fn share(&mut self, block: KvBlock, positions: usize) {
+        assert!(self.len.is_multiple_of(BLOCK) && positions <= BLOCK, "whole blocks before it");
+        assert_eq!(block.0.len(), self.lines(), "a block of another shape");
+        self.blocks.push(block);
+        self.len += positions;
+    }
+
+    /// Lines of memory in a block.
+    fn lines(&self) -> usize {
+        self.scale_at(Side::Values, self.kv_heads, 0).div_ceil(64)
     }
 
     /// Appends `n` positions; `k` and `v` are row-major `[n][kv_heads * head_dim]`.
@@ -95,10 +160,11 @@ impl KvLayer {
     pub fn append(&mut self, pool: &Pool, k: &[f32], v: &[f32], n: usize) {
         let width = self.kv_heads * self.head_dim;
         assert_eq!((k.len(), v.len()), (n * width, n * width), "{n} positions of {width}");
-        let lines = (self.value_at(self.kv_heads, 0) * self.ty.bytes()).div_ceil(64);
-        let start = self.len;
+        let (lines, start) = (self.lines(), self.len);
+        // Only the last block can be both shared and not full.
+        self.blocks[start / BLOCK..].iter_mut().for_each(KvBlock::unshare);
         while self.blocks.len() * BLOCK < start + n {
-            self.blocks.push(vec![Line([0; 64]); lines].into_boxed_slice());
+            self.blocks.push(KvBlock::new(lines));
         }
         self.len += n;
         // Lent apart from `self`, which says where in a block things are.
@@ -112,12 +178,13 @@ impl KvLayer {
             let rows = (positions.start - start) * width..(positions.end - start) * width;
             let (k, v, slot) = (&k[rows.clone()], &v[rows], positions.start - base);
             // SAFETY: no two units have the same block.
-            let block = unsafe { &mut lent.part(unit..unit + 1)[0] };
+            let block = unsafe { lent.part(unit..unit + 1)[0].lines_mut() };
             let append = Append { kv: self, block, k, v, slot };
             match self.ty {
                 KvType::F32 => pool.cpu().run(Typed::<_, F32>(append, PhantomData)),
                 KvType::F16 => pool.cpu().run(Typed::<_, F16>(append, PhantomData)),
                 KvType::Bf16 => pool.cpu().run(Typed::<_, Bf16>(append, PhantomData)),
+                KvType::Q8 => pool.cpu().run(Typed::<_, I8>(append, PhantomData)),
             }
         });
         self.blocks = blocks;
@@ -156,12 +223,29 @@ impl KvLayer {
         self.at(block, self.value_at(head, 0), BLOCK * self.dim())
     }
 
+    /// Bytes in a block before the scales of a group of elements of a head.
+    fn scale_at(&self, side: Side, head: usize, group: usize) -> usize {
+        let elements = self.value_at(self.kv_heads, 0) * self.ty.bytes();
+        match self.ty {
+            KvType::Q8 => elements + scale::at(side, head, self.kv_heads, group, self.head_dim),
+            KvType::F32 | KvType::F16 | KvType::Bf16 => elements,
+        }
+    }
+
+    /// The scales of a group of elements of a head in a block, one f16 for each position.
+    pub(super) fn scales(&self, block: usize, side: Side, head: usize, group: usize) -> *const u16 {
+        self.bytes_at(block, self.scale_at(side, head, group), scale::BYTES).cast()
+    }
+
     fn at(&self, block: usize, elements: usize, len: usize) -> *const u8 {
-        let lines = &self.blocks[block];
-        let (start, bytes) = (elements * self.ty.bytes(), len * self.ty.bytes());
-        assert!(start + bytes <= size_of_val(&**lines), "a head inside its block");
+        self.bytes_at(block, elements * self.ty.bytes(), len * self.ty.bytes())
+    }
+
+    fn bytes_at(&self, block: usize, start: usize, bytes: usize) -> *const u8 {
+        let block = &self.blocks[block];
+        assert!(start + bytes <= block.bytes(), "a head inside its block");
         // SAFETY: inside the block.
-        unsafe { lines.as_ptr().cast::<u8>().add(start) }
+        unsafe { block.0.as_ptr().cast::<u8>().add(start) }
     }
 }
 
@@ -193,17 +277,33 @@ impl<E: Element> Kernel for Typed<Append<'_>, E> {
             for head in 0..kv.kv_heads {
                 let own = head * kv.head_dim..(head + 1) * kv.head_dim;
                 let (key, value) = (kv.key_at(head) + slot + i, kv.value_at(head, slot + i));
+                let (mut k, mut v) = (&k[own.clone()], &v[own]);
+                let mut whole = [[0.0; MAX_HEAD_DIM]; 2];
+                if E::SCALED {
+                    let [of_k, of_v] = &mut whole;
+                    for (side, x, whole) in
+                        [(Side::Keys, &mut k, of_k), (Side::Values, &mut v, of_v)]
+                    {
+                        let whole = &mut whole[..x.len()];
+                        scale::divide(x, whole, |group, bits| {
+                            let at = kv.scale_at(side, head, group) + 2 * (slot + i);
+                            // SAFETY: the scales lie inside the block, at even places.
+                            unsafe { base.add(at).cast::<u16>().write(bits) };
+                        });
+                        *x = whole;
+                    }
+                }
                 // SAFETY: heads and slots lie inside the block.
                 unsafe {
                     let key = base.add(key * E::BYTES);
                     let value = base.add(value * E::BYTES);
-                    write::<I, E>(isa, &k[own.clone()], |at, vector| {
+                    write::<I, E>(isa, k, |at, vector| {
                         for (j, element) in vector.chunks_exact(E::BYTES).enumerate() {
                             let to = key.add((at + j) * BLOCK * E::BYTES);
                             std::ptr::copy_nonoverlapping(element.as_ptr(), to, E::BYTES);
                         }
                     });
-                    write::<I, E>(isa, &v[own], |at, vector| {
+                    write::<I, E>(isa, v, |at, vector| {
                         let to = value.add(at * E::BYTES);
                         std::ptr::copy_nonoverlapping(vector.as_ptr(), to, vector.len());
                     });

@@ -8,16 +8,17 @@
 //! on all threads and combined afterwards.
 
 mod kv;
+mod scale;
 mod span;
 #[cfg(test)]
 mod tests;
 mod units;
 
-pub use kv::{KvLayer, KvType};
+pub use kv::{BLOCK, KvBlock, KvLayer, KvType};
 
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
-use crate::element::{Bf16, F16, F32};
+use crate::element::{Bf16, F16, F32, I8};
 use crate::pool::Pool;
 use span::Query;
 use std::marker::PhantomData;
@@ -195,12 +196,14 @@ impl Call<'_> {
         Typed<K, F32>: Kernel<Output = ()>,
         Typed<K, F16>: Kernel<Output = ()>,
         Typed<K, Bf16>: Kernel<Output = ()>,
+        Typed<K, I8>: Kernel<Output = ()>,
     {
         let cpu = self.pool.cpu();
         match job.kv.ty() {
             KvType::F32 => cpu.run(Typed::<K, F32>(kernel, PhantomData)),
             KvType::F16 => cpu.run(Typed::<K, F16>(kernel, PhantomData)),
             KvType::Bf16 => cpu.run(Typed::<K, Bf16>(kernel, PhantomData)),
+            KvType::Q8 => cpu.run(Typed::<K, I8>(kernel, PhantomData)),
         }
     }
 

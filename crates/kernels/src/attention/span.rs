@@ -9,6 +9,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::kv::BLOCK;
+use super::scale::{GROUP, Side};
 use super::{AttnShape, KvLayer, SPAN};
 use crate::element::Element;
 use crate::isa::Isa;
@@ -174,12 +175,22 @@ fn fill_scores<I: Isa, E: Element, const N: usize>(
     unsafe {
         let mut keys = keys.add(at % BLOCK * E::BYTES);
         let mut ahead = ahead;
+        let mut scales = [isa.splat(1.0); WIDE];
         for d in 0..head_dim {
+            if E::SCALED && d.is_multiple_of(GROUP) {
+                let group = part.kv.scales(block, Side::Keys, part.head, d / GROUP);
+                for v in 0..WIDE {
+                    scales[v] = isa.load_f16(group.add(at % BLOCK + v * I::LANES));
+                }
+            }
             isa.prefetch(ahead);
             ahead = ahead.wrapping_add(WIDE * I::LANES * E::BYTES);
             let mut k = [isa.splat(0.0); WIDE];
             for v in 0..WIDE {
                 k[v] = E::load(isa, keys.add(v * I::LANES * E::BYTES));
+                if E::SCALED {
+                    k[v] = isa.mul(k[v], scales[v]);
+                }
             }
             for n in 0..N {
                 let q = isa.splat(*q[n].add(d));
@@ -256,6 +267,7 @@ unsafe fn values<I: Isa, E: Element, const N: usize>(
         (start, end) = (start.max(ranges[n].start), end.min(ranges[n].end));
     }
     let (end, ahead) = (end.max(start), part.ahead(at));
+    let mut scaled = [const { MaybeUninit::<Scores>::uninit() }; N];
     let mut sums = [[isa.splat(0.0); WIDE]; N];
     // SAFETY: the positions are seen, so the cache holds them, and the weights are of a span; the
     // places are as the caller says.
@@ -263,6 +275,11 @@ unsafe fn values<I: Isa, E: Element, const N: usize>(
         let mut weight = [std::ptr::null::<f32>(); N];
         for n in 0..N {
             weight[n] = weights[n].as_ptr();
+            if E::SCALED {
+                let to = scaled[n].as_mut_ptr().cast::<f32>();
+                scale_weights(isa, part, &ranges[n], weight[n], at / GROUP, to);
+                weight[n] = to;
+            }
             let own = ranges[n].start..ranges[n].end.min(start);
             sums[n] =
                 add::<I, E, 1>(isa, part, own, [weight[n]], (at, vectors, ahead), [sums[n]])[0];
@@ -274,6 +291,34 @@ unsafe fn values<I: Isa, E: Element, const N: usize>(
                 add::<I, E, 1>(isa, part, own, [weight[n]], (at, vectors, ahead), [sums[n]])[0];
             for v in 0..vectors {
                 isa.store(places[n].add(at + v * I::LANES), sums[n][v]);
+            }
+        }
+    }
+}
+
+/// Writes the weights of the blocks that hold `range`, each multiplied by its position's scale of a
+/// group of elements.
+///
+/// # Safety
+/// Both pointers are to the weights of a span, and the cache holds the positions of `range`.
+#[inline(always)]
+unsafe fn scale_weights<I: Isa>(
+    isa: I,
+    part: &Part<'_>,
+    range: &Range<usize>,
+    weights: *const f32,
+    group: usize,
+    to: *mut f32,
+) {
+    for block in range.start / BLOCK..range.end.div_ceil(BLOCK) {
+        let scales =
+            part.kv.scales(part.span * (SPAN / BLOCK) + block, Side::Values, part.head, group);
+        for at in (0..BLOCK).step_by(I::LANES) {
+            // SAFETY: as the caller's; a block is a whole number of vectors.
+            unsafe {
+                let weight = isa.load(weights.add(block * BLOCK + at));
+                let scaled = isa.mul(weight, isa.load_f16(scales.add(at)));
+                isa.store(to.add(block * BLOCK + at), scaled);
             }
         }
     }

@@ -52,15 +52,28 @@ impl Case {
         out
     }
 
-    fn stored(&self, x: f32) -> f64 {
+    /// Keys or values as the cache gives them back.
+    fn stored(&self, x: &[f32]) -> Vec<f64> {
+        let each = |round: fn(f32) -> f64| x.iter().map(|&x| round(x)).collect();
         match self.ty {
-            KvType::F32 => f64::from(x),
-            KvType::F16 => half::f16::from_f32(x).to_f64(),
-            KvType::Bf16 => half::bf16::from_f32(x).to_f64(),
+            KvType::F32 => each(f64::from),
+            KvType::F16 => each(|x| half::f16::from_f32(x).to_f64()),
+            KvType::Bf16 => each(|x| half::bf16::from_f32(x).to_f64()),
+            KvType::Q8 => {
+                let groups = x.chunks(self.shape.head_dim).flat_map(|head| head.chunks(32));
+                let whole = |group: &[f32]| {
+                    let largest = group.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+                    let scale = half::f16::from_f32(largest / 127.0).to_f32();
+                    let whole = |x: f32| (x * (1.0 / scale)).round_ties_even().clamp(-127., 127.);
+                    let back = |&x: &f32| f64::from(whole(x)) * f64::from(scale);
+                    group.iter().map(back).collect::<Vec<_>>()
+                };
+                groups.flat_map(whole).collect()
+            }
         }
     }
 
-    fn twin(&self, row: usize, head: usize) -> Vec<f64> {
+    fn twin(&self, k: &[f64], v: &[f64], row: usize, head: usize) -> Vec<f64> {
         let AttnShape { heads, kv_heads, head_dim, scale, window, softcap } = self.shape;
         let kv_head = head / (heads / kv_heads);
         let at = |position: usize| (position * kv_heads + kv_head) * head_dim;
@@ -68,8 +81,8 @@ impl Case {
         let first = window.map_or(0, |window| (row + 1).saturating_sub(window));
         let scores: Vec<f64> = (first..=row)
             .map(|p| {
-                let k = &self.k[at(p)..at(p) + head_dim];
-                let dot: f64 = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * self.stored(k)).sum();
+                let k = &k[at(p)..at(p) + head_dim];
+                let dot: f64 = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * k).sum();
                 let score = dot * f64::from(scale);
                 softcap.map_or(score, |cap| f64::from(cap) * (score / f64::from(cap)).tanh())
             })
@@ -78,10 +91,8 @@ impl Case {
         let sum: f64 = scores.iter().map(|x| (x - max).exp()).sum();
         (0..head_dim)
             .map(|d| {
-                let terms = scores
-                    .iter()
-                    .zip(first..)
-                    .map(|(x, p)| (x - max).exp() / sum * self.stored(self.v[at(p) + d]));
+                let terms =
+                    scores.iter().zip(first..).map(|(x, p)| (x - max).exp() / sum * v[at(p) + d]);
                 terms.sum()
             })
             .collect()
@@ -90,10 +101,11 @@ impl Case {
     fn check(&self, pool: &Pool) {
         let out = self.run(pool, 50);
         let AttnShape { heads, head_dim, .. } = self.shape;
+        let (k, v) = (self.stored(&self.k), self.stored(&self.v));
         for row in (0..self.len).step_by(7).chain([self.len - 1]) {
             for head in 0..heads {
                 let got = &out[(row * heads + head) * head_dim..][..head_dim];
-                for (d, want) in self.twin(row, head).into_iter().enumerate() {
+                for (d, want) in self.twin(&k, &v, row, head).into_iter().enumerate() {
                     let error = (f64::from(got[d]) - want).abs();
                     assert!(
                         error < 2e-6,
@@ -125,7 +137,7 @@ fn shapes_and_types_match_the_twin() {
             (5, 1, 40, 300),
             (2, 2, 7, 33),
         ] {
-            for ty in [KvType::F32, KvType::F16, KvType::Bf16] {
+            for ty in [KvType::F32, KvType::F16, KvType::Bf16, KvType::Q8] {
                 Case::new(heads, kv_heads, head_dim, len, ty).check(&pool);
             }
         }
@@ -138,7 +150,9 @@ fn windows_and_caps_match_the_twin() {
         let pool = Pool::with_cpu(2, cpu);
         for window in [None, Some(1), Some(3), Some(64), Some(128), Some(200), Some(1000)] {
             for softcap in [None, Some(2.0)] {
-                Case::new(4, 2, 32, 390, KvType::F32).with(window, softcap).check(&pool);
+                for ty in [KvType::F32, KvType::Q8] {
+                    Case::new(4, 2, 32, 390, ty).with(window, softcap).check(&pool);
+                }
             }
         }
     }
@@ -211,6 +225,23 @@ fn what_a_row_does_not_see_cannot_touch_it() {
         let got = case.run(&pool, 140);
         let rows = 130 * 128..137 * 128;
         assert_eq!(bits(&got[rows.clone()]), bits(&want[rows]), "{cpu:?}");
+    }
+}
+
+/// What is no number stays seen, where a row sees it.
+#[test]
+fn a_cache_of_whole_numbers_hides_nothing() {
+    for cpu in all_cpus() {
+        let pool = Pool::with_cpu(1, cpu);
+        for bad in [f32::NAN, f32::INFINITY] {
+            let mut case = Case::new(2, 1, 64, 80, KvType::Q8);
+            case.v[70 * 64 + 40] = bad;
+            let out = case.run(&pool, 80);
+            let row = |row: usize| &out[row * 128..(row + 1) * 128];
+            assert!(row(69).iter().all(|x| x.is_finite()));
+            assert!(row(70)[32..64].iter().all(|x| x.is_nan()));
+            assert!(row(70)[..32].iter().all(|x| x.is_finite()));
+        }
     }
 }
 

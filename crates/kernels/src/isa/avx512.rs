@@ -99,6 +99,8 @@ impl Isa for Avx512 {
         };
         fn load_u8(p: *const u8) -> __m512 =
             _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())));
+        fn load_i8(p: *const i8) -> __m512 =
+            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast())));
         fn store_i8(p: *mut i8, x: __m512) = {
             // Clamped as floats: out of range, the conversion gives i32::MIN whatever the sign.
             let x = _mm512_min_ps(x, _mm512_set1_ps(127.0));

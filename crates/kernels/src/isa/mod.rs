@@ -64,6 +64,8 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     unsafe fn store_bf16(self, p: *mut u16, x: Self::Floats);
     /// Reads LANES u8 as f32.
     unsafe fn load_u8(self, p: *const u8) -> Self::Floats;
+    /// Reads LANES i8 as f32.
+    unsafe fn load_i8(self, p: *const i8) -> Self::Floats;
     /// `a + b`.
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a - b`.

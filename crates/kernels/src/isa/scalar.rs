@@ -91,6 +91,12 @@ impl<const L: usize> Isa for Scalar<L> {
         lanes!(i => f32::from(x[i]))
     }
     #[inline]
+    unsafe fn load_i8(self, p: *const i8) -> [f32; L] {
+        // SAFETY: the caller lends LANES values.
+        let x = unsafe { p.cast::<[i8; L]>().read() };
+        lanes!(i => f32::from(x[i]))
+    }
+    #[inline]
     fn add(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => a[i] + b[i])
     }

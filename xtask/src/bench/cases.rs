@@ -3,9 +3,9 @@
 //! Targets are ratios to llama.cpp on a machine with byte dot products of 512 bits; a machine
 //! without them has targets of its own, see [`Case::targets`].
 
-use super::{Args, speculation};
-use crate::fetch;
+use super::{Args, speculation, start};
 use crate::record::Row;
+use crate::{conformance, fetch};
 use anyhow::{Result, bail};
 use hearth_kernels::cpu::{Cpu, Level};
 use std::path::PathBuf;
@@ -69,6 +69,12 @@ const GROUPS: &[Group] = &[
     Group("together", "2, 4 and 8 sequences that decode together", || {
         together().map(Measure::Beside)
     }),
+    Group("quality", "what speed must not cost", || Ok(Measure::Alone(quality))),
+    Group("start", "from the start to the first token", || Ok(Measure::Alone(start::start))),
+    Group("warm", "the first token of a prompt that is mostly cached", || {
+        Ok(Measure::Alone(start::warm))
+    }),
+    Group("memory", "peak memory at work", || Ok(Measure::Alone(start::memory))),
     Group("speculation", "what guessing tokens gains", || Ok(Measure::Alone(speculation::run))),
 ];
 
@@ -146,6 +152,10 @@ fn depth() -> Result<Vec<Case>> {
         cases.push(Case { file, work, prefill: None, decode: Some(1.9) });
     }
     Ok(cases)
+}
+
+fn quality(args: &Args) -> Result<Vec<Row>> {
+    conformance::quality(args.oracle.as_deref())
 }
 
 fn together() -> Result<Vec<Case>> {

@@ -8,6 +8,7 @@
 mod cases;
 mod measure;
 mod speculation;
+mod start;
 
 use crate::hearth;
 use crate::oracle::{self, Oracle};

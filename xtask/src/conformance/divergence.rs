@@ -1,6 +1,6 @@
 //! How far the default path strays from exact arithmetic: KL divergence from the plain f32 forward,
-//! ours beside llama.cpp's. Both round activations and cache; neither should lose more than the
-//! other.
+//! ours beside llama.cpp's, and how often the likeliest token is the same. Both round activations
+//! and cache; we must not lose more than they do.
 
 use super::Bench;
 use super::logits::{ours, prompt, reference, theirs};
@@ -8,7 +8,7 @@ use crate::record::Row;
 use anyhow::{Result, ensure};
 
 /// Tokens compared; the reference is slow.
-const TOKENS: usize = 128;
+const TOKENS: usize = 256;
 
 /// Our divergence may be this many times llama.cpp's.
 const ALLOWED: f64 = 1.05;
@@ -23,6 +23,13 @@ pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
         let ours = ours(bench, &model.path, &tokens, &["--kv", "f16"])?;
         let theirs = theirs(bench, &model.path, &tokens, &["--kv", "f16", "--flash"])?;
         ensure!(ours.len() == exact.len() && theirs.len() == exact.len(), "unequal logits");
+        let agree = (agreement(&exact, &ours, width), agreement(&exact, &theirs, width));
+        rows.push(Row {
+            what: format!("likeliest token as in f32, {}", model.name),
+            figure: format!("{} to {} of {TOKENS}", agree.0, agree.1),
+            target: "no fewer than llama.cpp".to_owned(),
+            holds: agree.0 >= agree.1,
+        });
         let (ours, theirs) = (mean_kl(&exact, &ours, width), mean_kl(&exact, &theirs, width));
         let ratio = ours / theirs;
         rows.push(Row {
@@ -33,6 +40,16 @@ pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
         });
     }
     Ok(rows)
+}
+
+/// Rows whose largest value stands at the same place.
+fn agreement(p: &[f32], q: &[f32], width: usize) -> usize {
+    let pairs = p.chunks_exact(width).zip(q.chunks_exact(width));
+    pairs.filter(|(p, q)| largest(p) == largest(q)).count()
+}
+
+fn largest(row: &[f32]) -> Option<usize> {
+    (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]).then(b.cmp(&a)))
 }
 
 /// Mean over the rows of KL(softmax(p) || softmax(q)), in nats.
@@ -67,5 +84,6 @@ mod tests {
         let skewed = [0.25_f32.ln(), 0.75_f32.ln()];
         let expected = 0.5 * (0.5_f64 / 0.25).ln() + 0.5 * (0.5_f64 / 0.75).ln();
         assert!((mean_kl(&halves, &skewed, 2) - expected).abs() < 1e-6);
+        assert_eq!(agreement(&[1.0, 2.0, 3.0, 3.0], &[0.0, 9.0, 1.0, 4.0], 2), 1);
     }
 }

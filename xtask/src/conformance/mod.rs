@@ -13,7 +13,7 @@ use crate::oracle::{self, Oracle};
 use crate::record::{self, Row};
 use crate::{cargo::root, hearth};
 use anyhow::{Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What the command takes.
 #[derive(clap::Args, Default)]
@@ -34,6 +34,20 @@ struct Bench {
     folder: PathBuf,
 }
 
+impl Bench {
+    fn open(oracle: Option<&Path>) -> Result<Self> {
+        hearth::build()?;
+        let folder = root().join("target/conformance");
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self { oracle: Oracle::open(oracle)?, models: hearth::models()?, folder })
+    }
+}
+
+/// What speed must not cost: the comparisons with exact arithmetic, for `bench`.
+pub(crate) fn quality(oracle: Option<&Path>) -> Result<Vec<Row>> {
+    divergence::compare(&Bench::open(oracle)?)
+}
+
 type Comparison = fn(&Bench) -> Result<Vec<Row>>;
 
 const COMPARISONS: &[(&str, Comparison)] = &[
@@ -51,11 +65,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let known: Vec<&str> = COMPARISONS.iter().map(|(name, _)| *name).collect();
         bail!("there is no comparison `{name}`; known are {known:?}");
     }
-    hearth::build()?;
-    let folder = root().join("target/conformance");
-    std::fs::create_dir_all(&folder)?;
-    let oracle = Oracle::open(args.oracle.as_deref())?;
-    let bench = Bench { oracle, models: hearth::models()?, folder };
+    let bench = Bench::open(args.oracle.as_deref())?;
     let mut rows = Vec::new();
     for (name, compare) in COMPARISONS {
         if args.only.is_empty() || args.only.iter().any(|only| only == name) {

@@ -26,6 +26,9 @@ pub(crate) struct EngineArgs {
     /// Element type of the KV cache [setting: kv]
     #[arg(long, value_name = "TYPE")]
     pub(crate) kv: Option<Kv>,
+    /// Leave the weights in the file's map: the least memory, for a model that barely fits; slow
+    #[arg(long)]
+    pub(crate) no_repack: bool,
     /// Refuse to run the engine below this level: full, syscall or none [setting:
     /// require_isolation]
     #[arg(long, value_name = "LEVEL")]
@@ -41,6 +44,8 @@ pub(crate) enum Kv {
     F16,
     /// bfloat16
     Bf16,
+    /// 8 bits with a scale for 32 of them: half the memory of f16, a little less exact
+    Q8,
 }
 
 impl From<Kv> for KvKind {
@@ -49,6 +54,7 @@ impl From<Kv> for KvKind {
             Kv::F32 => Self::F32,
             Kv::F16 => Self::F16,
             Kv::Bf16 => Self::Bf16,
+            Kv::Q8 => Self::Q8,
         }
     }
 }
@@ -57,7 +63,7 @@ impl FromStr for Kv {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        ValueEnum::from_str(word, false).map_err(|_| "expected f32, f16 or bf16".to_owned())
+        ValueEnum::from_str(word, false).map_err(|_| "expected f32, f16, bf16 or q8".to_owned())
     }
 }
 
@@ -141,7 +147,7 @@ impl EngineArgs {
             }
         };
         let vocab_only = matches!(need, Need::Vocabulary);
-        Ok(LoadOptions { kv: kv.into(), ctx, vocab_only })
+        Ok(LoadOptions { kv: kv.into(), ctx, vocab_only, repack: !self.no_repack })
     }
 }
 

@@ -223,6 +223,7 @@ impl Recipe {
             top_logprobs: None,
             loop_detector: true,
             speculate: !self.output.no_speculation,
+            salt: 0,
             overflow: Overflow::DropOldest,
         }
     }
@@ -238,6 +239,7 @@ impl Recipe {
             top_logprobs: self.output.logprobs,
             loop_detector: !self.output.no_loop_detector,
             speculate: !self.output.no_speculation,
+            salt: 0,
             overflow: match self.output.overflow {
                 OnOverflow::Error => Overflow::Error,
                 OnOverflow::DropOldest => Overflow::DropOldest,

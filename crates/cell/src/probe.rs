@@ -1,6 +1,6 @@
 //! What the seal reaches on this system, found out by sealing a real child.
 
-use hearth_engine::protocol::{Hello, KvKind, LoadOptions};
+use hearth_engine::protocol::{Hello, LoadOptions};
 
 use crate::cell::{Cell, SpawnOptions};
 use crate::error::CellError;
@@ -11,7 +11,7 @@ use crate::isolation::{Isolation, SealReport};
 /// # Errors
 /// When the child cannot be started or dies before it is sealed.
 pub fn probe() -> Result<SealReport, CellError> {
-    let load = LoadOptions { kv: KvKind::F32, ctx: None, vocab_only: true };
+    let load = LoadOptions { vocab_only: true, ..LoadOptions::default() };
     let hello = Hello { threads: 1, date: String::new(), parts: 0, load };
     let options = SpawnOptions::this_program(hello, Vec::new(), Isolation::None)?;
     Ok(Cell::spawn(&options)?.report().clone())

@@ -157,8 +157,8 @@ impl<'a> Bench<'a> {
     /// all sequences of a step, and the cache.
     fn bytes_per_token(&self) -> u64 {
         let context = self.plan.depth + self.plan.prompt + self.plan.generate / 2;
-        let session = &self.sessions[0];
-        let kv_bytes = session.kv_bytes() * context / session.tokens().len().max(1);
+        let sequence = self.sessions[0].sequence();
+        let kv_bytes = sequence.kv().bytes() * context / sequence.tokens().len().max(1);
         self.model.weights.bytes_per_token() / self.plan.sequences as u64 + kv_bytes as u64
     }
 }

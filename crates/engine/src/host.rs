@@ -1,5 +1,5 @@
 //! One loaded file answering the jobs of [`protocol`](crate::protocol): the engine's front. It owns
-//! the model, the tokenizer, the template and the one cached sequence; `worker` feeds it requests.
+//! the model, the tokenizer, the template and what runs; `worker` feeds it requests.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use hearth_kernels::pool::Pool;
 
+use crate::answer::Answer;
+use crate::batch::Batch;
 use crate::bench;
 use crate::block::Stopped;
 use crate::describe::describe;
@@ -31,7 +33,7 @@ pub struct Engine {
     tokenizer: Result<Tokenizer, String>,
     template: Result<Option<ChatTemplate>, String>,
     grammar: Option<GrammarEnv>,
-    session: Option<Session>,
+    batch: Batch,
     kv: KvKind,
     date: String,
     stop: Arc<AtomicBool>,
@@ -55,12 +57,12 @@ impl Engine {
         let stop = pool.stop_flag();
         let model = match options.vocab_only {
             true => None,
-            false => Some(Model::load(&gguf, options.ctx, pool, &stop, progress)?),
+            false => Some(Model::load(&gguf, options, pool, &stop, progress)?),
         };
         Ok(Engine {
             tokenizer: Tokenizer::from_gguf(&gguf).map_err(|error| error.to_string()),
             template: ChatTemplate::from_gguf(&gguf).map_err(|error| error.to_string()),
-            session: model.as_ref().map(|model| Session::new(model, options.kv)),
+            batch: Batch::new(model.as_ref().map_or(0, |model| model.ctx), options.kv),
             grammar: None,
             kv: options.kv,
             date: date.to_owned(),
@@ -97,12 +99,24 @@ impl Engine {
         &self.date
     }
 
-    /// The model and its cached sequence.
-    pub(crate) fn model(&mut self) -> Result<(&Model, &mut Session), Failure> {
-        match (&self.model, &mut self.session) {
-            (Some(model), Some(session)) => Ok((model, session)),
-            _ => Err(request("only the vocabulary of this file was loaded")),
-        }
+    /// The model.
+    pub(crate) fn model(&self) -> Result<&Model, Failure> {
+        self.model.as_ref().ok_or_else(|| request("only the vocabulary of this file was loaded"))
+    }
+
+    /// Lets an answer go on with the others.
+    pub(crate) fn start(
+        &mut self,
+        id: u64,
+        answer: Answer,
+        prompt: Vec<u32>,
+        salt: u64,
+    ) -> Result<(), Failure> {
+        let Self { model: Some(model), batch, .. } = self else {
+            return self.model().map(|_| ());
+        };
+        batch.admit(model, id, answer, prompt, salt);
+        Ok(())
     }
 
     /// The vocabulary as grammars see it, built when first needed.
@@ -116,8 +130,8 @@ impl Engine {
     }
 
     /// Refuses ids that the model has no row for.
-    pub(crate) fn check_tokens(&mut self, tokens: &[u32]) -> Result<(), Failure> {
-        let (model, _) = self.model()?;
+    pub(crate) fn check_tokens(&self, tokens: &[u32]) -> Result<(), Failure> {
+        let model = self.model()?;
         let (vocab, ctx) = (model.weights.n_vocab(), model.ctx);
         if let Some(bad) = tokens.iter().find(|&&token| token as usize >= vocab) {
             return Err(request(&format!("token {bad} is outside the vocabulary of {vocab}")));
@@ -143,7 +157,7 @@ impl Engine {
     ) -> Result<Stats, Failure> {
         self.check_tokens(tokens)?;
         let kv = self.kv;
-        let (model, _) = self.model()?;
+        let model = self.model()?;
         let width = model.weights.n_vocab();
         let start = Instant::now();
         let mut session = Session::new(model, kv);
@@ -168,7 +182,7 @@ impl Engine {
         let tokens = tokenizer.encode(text, true, false);
         let bos = tokenizer.adds_bos().then(|| tokenizer.bos()).flatten();
         let kv = self.kv;
-        let (model, _) = self.model()?;
+        let model = self.model()?;
         if ctx < 4 || ctx > model.config.n_ctx_train || tokens.len() < ctx {
             return Err(request(&format!(
                 "perplexity with `--ctx {ctx}` needs 4 to {} tokens a chunk and at least one \
@@ -194,7 +208,7 @@ impl Engine {
         out: &mut dyn FnMut(Event),
     ) -> Result<Stats, Failure> {
         let kv = self.kv;
-        let (model, _) = self.model()?;
+        let model = self.model()?;
         let longest = model.config.n_ctx_train;
         let each = plan.depth.saturating_add(plan.prompt).saturating_add(plan.generate);
         if plan.prompt == 0 || plan.runs == 0 || plan.sequences == 0 || each > longest {
@@ -216,11 +230,16 @@ impl Host for Engine {
         Arc::clone(&self.stop)
     }
 
-    fn handle(&mut self, id: u64, job: Job, out: &mut dyn FnMut(Event)) -> Result<Stats, Failure> {
+    fn handle(
+        &mut self,
+        id: u64,
+        job: Job,
+        out: &mut dyn FnMut(Event),
+    ) -> Result<Option<Stats>, Failure> {
         let start = Instant::now();
         let done = |count| Ok(stats(Ok(()), count, start));
-        match job {
-            Job::Generate(request) => self.generate(id, &request, out),
+        let stats = match job {
+            Job::Generate(request) => return self.admit(id, &request).map(|()| None),
             Job::Tokenize { text, add_special, parse_special } => {
                 let tokens = self.tokenizer()?.encode(&text, add_special, parse_special);
                 let count = tokens.len();
@@ -248,16 +267,36 @@ impl Host for Engine {
                 done(0)
             }
             Job::Clear => {
-                self.reset();
+                self.batch.forget();
                 done(0)
             }
             Job::Cancel { .. } => done(0),
+        };
+        stats.map(Some)
+    }
+
+    fn running(&self) -> Vec<u64> {
+        self.batch.running()
+    }
+
+    fn is_full(&self) -> bool {
+        self.batch.is_full()
+    }
+
+    fn turn(&mut self, out: &mut dyn FnMut(Event)) {
+        if let Some(model) = &self.model {
+            self.batch.turn(model, out);
+        }
+    }
+
+    fn cancel(&mut self, id: u64, out: &mut dyn FnMut(Event)) {
+        if let Some(model) = &self.model {
+            self.batch.cancel(model, id, out);
         }
     }
 
     fn reset(&mut self) {
-        let kv = self.kv;
-        self.session = self.model.as_ref().map(|model| Session::new(model, kv));
+        self.batch.reset();
     }
 }
 

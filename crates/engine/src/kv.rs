@@ -1,6 +1,6 @@
 //! The KV cache of one sequence: one store for each layer, growing by blocks as tokens come.
 
-use hearth_kernels::attention::{KvLayer, KvType};
+use hearth_kernels::attention::{KvBlock, KvLayer, KvType};
 
 use crate::arch::Config;
 use crate::protocol::KvKind;
@@ -17,6 +17,7 @@ impl KvCache {
             KvKind::F32 => KvType::F32,
             KvKind::F16 => KvType::F16,
             KvKind::Bf16 => KvType::Bf16,
+            KvKind::Q8 => KvType::Q8,
         };
         let layer = || KvLayer::new(kind, config.n_head_kv, config.head_dim);
         Self { layers: (0..config.n_layer).map(|_| layer()).collect() }
@@ -40,6 +41,25 @@ impl KvCache {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.layers.iter().map(KvLayer::bytes).sum()
+    }
+
+    /// The memory of block `index` of every layer, to be shared.
+    ///
+    /// # Panics
+    /// If there is no such block.
+    pub fn blocks(&self, index: usize) -> Vec<KvBlock> {
+        self.layers.iter().map(|layer| layer.block(index)).collect()
+    }
+
+    /// Appends the first `positions` of blocks that another sequence has computed.
+    ///
+    /// # Panics
+    /// If the last block is not full, or the blocks are those of another model.
+    pub fn share(&mut self, blocks: &[KvBlock], positions: usize) {
+        assert_eq!(blocks.len(), self.layers.len(), "one block for each layer");
+        for (layer, block) in self.layers.iter_mut().zip(blocks) {
+            layer.share(block.clone(), positions);
+        }
     }
 
     /// The store of one layer.

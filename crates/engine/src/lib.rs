@@ -2,11 +2,13 @@
 //!
 //! Bottom up: `gguf` reads a file, `tokenizer` and `template` turn text into ids, `arch` and
 //! `weights` make it a [`model::Model`], `block` is the mathematics, `session` one sequence,
-//! `sample` and `grammar` choose tokens, `speculate` guesses them, `generate` ties them together,
-//! `worker` answers requests of [`protocol`] over a pipe. `reference` is the slow twin of `block`,
-//! the oracle in tests.
+//! `sample` and `grammar` choose tokens, `speculate` guesses them, `answer` ties them together,
+//! `batch` runs many answers at once, `worker` takes requests of [`protocol`] from a pipe.
+//! `reference` is the slow twin of `block`, the oracle in tests.
 
+mod answer;
 pub mod arch;
+mod batch;
 pub mod bench;
 pub mod block;
 pub mod describe;
@@ -18,6 +20,7 @@ pub mod host;
 pub mod kv;
 pub mod model;
 pub mod perplexity;
+pub mod prefix;
 pub mod protocol;
 pub mod reference;
 pub mod rope;

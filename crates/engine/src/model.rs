@@ -8,6 +8,7 @@ use hearth_kernels::pool::Pool;
 use crate::arch::Config;
 use crate::error::ModelError;
 use crate::gguf::Gguf;
+use crate::protocol::LoadOptions;
 use crate::weights::Weights;
 
 /// Context limit when the user names none: longer ones are a matter of memory and are asked for.
@@ -26,28 +27,28 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads all tensors. `ctx` is the context limit; `None` takes the trained length, at most
-    /// 8,192. `progress` hears bytes done and bytes in all.
+    /// Loads all tensors. A context limit of `None` takes the trained length, at most 8,192.
+    /// `progress` hears bytes done and bytes in all.
     ///
     /// # Errors
     /// An unsupported architecture, missing or misshapen tensors, a context of 0 or beyond what
     /// the model was trained for, or cancellation.
     pub fn load(
         gguf: &Gguf,
-        ctx: Option<usize>,
+        options: &LoadOptions,
         pool: Pool,
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Model, ModelError> {
         let config = Config::read(gguf.meta())?;
-        let ctx = match ctx {
+        let ctx = match options.ctx {
             None => config.n_ctx_train.min(DEFAULT_CTX),
             Some(ctx) if (1..=config.n_ctx_train).contains(&ctx) => ctx,
             Some(asked) => {
                 return Err(ModelError::Context { asked, trained: config.n_ctx_train });
             }
         };
-        let weights = Weights::load(gguf, &config, ctx, &pool, cancel, progress)?;
+        let weights = Weights::load(gguf, &config, (ctx, options.repack), &pool, cancel, progress)?;
         Ok(Model { config, weights, pool, ctx })
     }
 }

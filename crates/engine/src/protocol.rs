@@ -28,6 +28,15 @@ pub struct LoadOptions {
     pub ctx: Option<usize>,
     /// Stop after the metadata and tokenizer: no tensor is read (tokenize, show).
     pub vocab_only: bool,
+    /// Lay weights out for this machine; otherwise they stay in the file's map, which takes the
+    /// least memory and is slow.
+    pub repack: bool,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        Self { kv: KvKind::F16, ctx: None, vocab_only: false, repack: true }
+    }
 }
 
 /// Element type of the KV cache.
@@ -39,6 +48,8 @@ pub enum KvKind {
     F16,
     /// bfloat16.
     Bf16,
+    /// Whole numbers of 8 bits with a scale for 32 of them.
+    Q8,
 }
 
 /// One request; `id` is chosen by the gateway and returned in every event of that request.
@@ -113,6 +124,8 @@ pub struct Generate {
     pub loop_detector: bool,
     /// Guess tokens and check several in one pass; the output is the same.
     pub speculate: bool,
+    /// Only requests of the same salt share what was computed for a common beginning.
+    pub salt: u64,
     /// What to do when prompt and `max_tokens` do not fit the context.
     pub overflow: Overflow,
 }

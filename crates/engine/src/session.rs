@@ -1,13 +1,10 @@
 //! One mutable timeline: the tokens of a sequence and their cache. Prefill, decode, cut and resume;
-//! choosing tokens is `generate.rs`.
-
-use std::time::Instant;
+//! choosing tokens is `answer.rs`, running many at once `batch.rs`.
 
 use crate::block::{Chunk, Scratch, Stopped, forward, head};
 use crate::kv::KvCache;
 use crate::model::Model;
 use crate::protocol::KvKind;
-use crate::speculate::Pace;
 use crate::timers::Timers;
 
 /// Rows of a prefill pass: enough to be bound by arithmetic, few enough for progress and memory.
@@ -15,25 +12,16 @@ pub const PREFILL_CHUNK: usize = 256;
 /// Rows whose logits are computed at once when all are wanted: bounds memory at large vocabularies.
 const LOGIT_ROWS: usize = 16;
 
-/// A sequence in progress.
-pub struct Session {
+/// Tokens and their keys and values.
+pub struct Sequence {
     tokens: Vec<u32>,
     kv: KvCache,
-    scratch: Scratch,
-    logits: Vec<f32>,
-    pace: Pace,
 }
 
-impl Session {
+impl Sequence {
     /// An empty sequence.
     pub fn new(model: &Model, kind: KvKind) -> Self {
-        Self {
-            tokens: Vec::new(),
-            kv: KvCache::new(&model.config, kind),
-            scratch: Scratch::default(),
-            logits: Vec::new(),
-            pace: Pace::default(),
-        }
+        Self { tokens: Vec::new(), kv: KvCache::new(&model.config, kind) }
     }
 
     /// The tokens whose keys and values are held.
@@ -41,9 +29,85 @@ impl Session {
         &self.tokens
     }
 
-    /// Bytes of the cache.
-    pub fn kv_bytes(&self) -> usize {
-        self.kv.bytes()
+    /// The keys and values.
+    pub fn kv(&self) -> &KvCache {
+        &self.kv
+    }
+
+    /// Forgets everything from position `len` on.
+    pub fn truncate(&mut self, len: usize) {
+        self.tokens.truncate(len);
+        self.kv.truncate(len);
+    }
+
+    /// Begins an empty sequence with tokens whose keys and values `fill` takes from elsewhere, as
+    /// many as it says.
+    ///
+    /// # Panics
+    /// If the sequence is not empty, or `fill` says something else than it does.
+    pub fn begin(&mut self, tokens: &[u32], fill: impl FnOnce(&mut KvCache) -> usize) -> usize {
+        assert!(self.tokens.is_empty(), "an empty sequence");
+        let filled = fill(&mut self.kv);
+        assert_eq!(filled, self.kv.len(), "as many positions as tokens");
+        self.tokens.extend_from_slice(&tokens[..filled]);
+        filled
+    }
+}
+
+/// Tokens that a sequence takes in a pass.
+pub struct Part<'a> {
+    /// What they continue.
+    pub sequence: &'a mut Sequence,
+    /// At least one.
+    pub tokens: &'a [u32],
+}
+
+/// One pass over the new tokens of several sequences; the last hidden rows stay in `scratch` for
+/// [`head`], in the order of `parts`. Bytes equal those of each sequence on its own.
+///
+/// # Errors
+/// [`Stopped`]; every sequence is then as before.
+///
+/// # Panics
+/// If a token is outside the vocabulary.
+pub fn pass(model: &Model, scratch: &mut Scratch, parts: &mut [Part]) -> Result<(), Stopped> {
+    let vocab = model.weights.n_vocab();
+    let known = |part: &Part| part.tokens.iter().all(|&token| (token as usize) < vocab);
+    assert!(parts.iter().all(known), "token outside the vocabulary");
+    let mut chunks: Vec<Chunk> = parts
+        .iter_mut()
+        .map(|part| Chunk { tokens: part.tokens, kv: &mut part.sequence.kv })
+        .collect();
+    let result = forward(model, scratch, &mut chunks);
+    for Part { sequence, tokens } in parts {
+        match result {
+            Ok(()) => sequence.tokens.extend_from_slice(tokens),
+            Err(Stopped) => sequence.kv.truncate(sequence.tokens.len()),
+        }
+    }
+    result
+}
+
+/// A sequence that is run by itself, with the buffers for it.
+pub struct Session {
+    sequence: Sequence,
+    scratch: Scratch,
+    logits: Vec<f32>,
+}
+
+impl Session {
+    /// An empty sequence.
+    pub fn new(model: &Model, kind: KvKind) -> Self {
+        Self {
+            sequence: Sequence::new(model, kind),
+            scratch: Scratch::default(),
+            logits: Vec::new(),
+        }
+    }
+
+    /// The sequence.
+    pub fn sequence(&self) -> &Sequence {
+        &self.sequence
     }
 
     /// The stopwatch of this sequence's own passes.
@@ -51,19 +115,9 @@ impl Session {
         &mut self.scratch.timers
     }
 
-    /// Keeps the longest common prefix with `prompt`, leaving at least its last token to compute;
-    /// returns how many tokens are kept.
-    pub fn keep_prefix(&mut self, prompt: &[u32]) -> usize {
-        let common = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        let keep = common.min(prompt.len().saturating_sub(1));
-        self.truncate(keep);
-        keep
-    }
-
     /// Forgets everything from position `len` on.
     pub fn truncate(&mut self, len: usize) {
-        self.tokens.truncate(len);
-        self.kv.truncate(len);
+        self.sequence.truncate(len);
     }
 
     /// Appends tokens, `chunk` at a time, and returns the logits after the last one. `progress`
@@ -93,25 +147,6 @@ impl Session {
         if model.pool.stopped() { Err(Stopped) } else { Ok(&mut self.logits) }
     }
 
-    /// Appends one token, or it and what is guessed to follow, and returns the logits after each.
-    /// `[tokens][V]`
-    ///
-    /// # Errors
-    /// [`Stopped`], as [`Session::prefill`].
-    pub fn step(&mut self, model: &Model, tokens: &[u32]) -> Result<&mut [f32], Stopped> {
-        let start = Instant::now();
-        self.pass(model, tokens)?;
-        let rows: Vec<usize> = (0..tokens.len()).collect();
-        head(model, &mut self.scratch, &rows, &mut self.logits);
-        self.pace.note(tokens.len(), start.elapsed().as_secs_f64());
-        if model.pool.stopped() { Err(Stopped) } else { Ok(&mut self.logits) }
-    }
-
-    /// What steps have cost so far.
-    pub fn pace(&self) -> &Pace {
-        &self.pace
-    }
-
     /// Appends tokens and hands over the logits after each of them, a few rows at a time.
     ///
     /// # Errors
@@ -138,49 +173,29 @@ impl Session {
     }
 
     fn pass(&mut self, model: &Model, tokens: &[u32]) -> Result<(), Stopped> {
-        let vocab = model.weights.n_vocab();
-        assert!(
-            tokens.iter().all(|&token| (token as usize) < vocab),
-            "token outside the vocabulary"
-        );
-        let mut chunks = [Chunk { tokens, kv: &mut self.kv }];
-        let result = forward(model, &mut self.scratch, &mut chunks);
-        match result {
-            Ok(()) => self.tokens.extend_from_slice(tokens),
-            Err(Stopped) => self.kv.truncate(self.tokens.len()),
-        }
-        result
+        pass(model, &mut self.scratch, &mut [Part { sequence: &mut self.sequence, tokens }])
     }
 }
 
 /// One decoding step of several sequences together: each takes its token, and its logits follow in
-/// the same order. Bytes equal those of each sequence on its own.
+/// the same order.
 ///
 /// # Errors
-/// [`Stopped`]; every session is then as before.
+/// [`Stopped`]; every session is then as before, or its token's logits are missing.
 pub fn step_together(
     model: &Model,
     sessions: &mut [(&mut Session, u32)],
     scratch: &mut Scratch,
     logits: &mut Vec<f32>,
 ) -> Result<(), Stopped> {
-    let tokens: Vec<u32> = sessions.iter().map(|(_, token)| *token).collect();
-    let mut chunks: Vec<Chunk> = sessions
+    let mut parts: Vec<Part> = sessions
         .iter_mut()
-        .zip(&tokens)
-        .map(|((session, _), token)| Chunk {
+        .map(|(session, token)| Part {
+            sequence: &mut session.sequence,
             tokens: std::slice::from_ref(token),
-            kv: &mut session.kv,
         })
         .collect();
-    let result = forward(model, scratch, &mut chunks);
-    for (session, token) in sessions.iter_mut() {
-        match result {
-            Ok(()) => session.tokens.push(*token),
-            Err(Stopped) => session.kv.truncate(session.tokens.len()),
-        }
-    }
-    result?;
+    pass(model, scratch, &mut parts)?;
     let rows: Vec<usize> = (0..sessions.len()).collect();
     head(model, scratch, &rows, logits);
     if model.pool.stopped() { Err(Stopped) } else { Ok(()) }

@@ -110,19 +110,20 @@ pub enum Embedding {
 }
 
 impl Weights {
-    /// Reads, checks and packs every tensor. `progress` hears bytes done and bytes in all.
+    /// Reads, checks and packs every tensor, for a context of `ctx` tokens; without `repack`,
+    /// matrices stay in the file's map. `progress` hears bytes done and bytes in all.
     ///
     /// # Errors
     /// A missing tensor, or one whose shape does not fit the configuration; cancellation.
     pub fn load(
         gguf: &Gguf,
         config: &Config,
-        ctx: usize,
+        (ctx, repack): (usize, bool),
         pool: &Pool,
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Weights, ModelError> {
-        let mut loader = Loader::new(gguf, pool, cancel, progress);
+        let mut loader = Loader { repack, ..Loader::new(gguf, pool, cancel, progress) };
         let embd = loader.info("token_embd.weight")?;
         let n_vocab = embd.rows();
         let blk = (0..config.n_layer)
@@ -180,6 +181,7 @@ impl Layer {
 struct Loader<'a> {
     gguf: &'a Gguf,
     pool: &'a Pool,
+    repack: bool,
     cancel: &'a AtomicBool,
     progress: &'a mut dyn FnMut(u64, u64),
     done: u64,
@@ -194,7 +196,7 @@ impl<'a> Loader<'a> {
         progress: &'a mut dyn FnMut(u64, u64),
     ) -> Self {
         let total = gguf.tensors().iter().map(|info| gguf.bytes(info).len() as u64).sum();
-        Self { gguf, pool, cancel, progress, done: 0, total }
+        Self { gguf, pool, repack: true, cancel, progress, done: 0, total }
     }
 
     fn info(&self, name: &str) -> Result<&'a TensorInfo, ModelError> {
@@ -228,7 +230,8 @@ impl<'a> Loader<'a> {
             return Err(ModelError::Cancelled);
         }
         let (ty, bytes) = self.bytes(name, rows, cols)?;
-        let weight = Weight::new(ty, rows, cols, bytes.clone(), self.pool)
+        let take = if self.repack { Weight::new } else { Weight::unpacked };
+        let weight = take(ty, rows, cols, bytes.clone(), self.pool)
             .map_err(|error| ModelError::Unsupported(format!("tensor `{name}`: {error}")))?;
         if weight.is_packed() {
             // Else a model would lie in memory twice: packed, and as the pages of its file.

@@ -17,17 +17,41 @@ use crate::protocol::{Event, Failure, FailureKind, Finish, Job, Request, Stats};
 /// A loaded engine, as the loop sees it.
 pub trait Host {
     /// The flag that `Cancel` raises. Long work polls it once per work unit; the loop lowers it
-    /// before each request.
+    /// before each request, and once it has told the host what was cancelled.
     fn stop_flag(&self) -> Arc<AtomicBool>;
 
-    /// Does one job, sending its events to `out`. The loop sends the final `Done` or `Failed` from
-    /// the result. A job that sees the stop flag returns soon with [`Finish::Cancelled`].
+    /// Does one job, sending its events to `out`; the loop sends the final `Done` or `Failed` from
+    /// the result. `None` means that the job goes on in turns, and its last event comes there. A
+    /// job that sees the stop flag returns soon with [`Finish::Cancelled`].
     ///
     /// # Errors
     /// Whatever the requester should read; the engine goes on with the next request.
-    fn handle(&mut self, id: u64, job: Job, out: &mut dyn FnMut(Event)) -> Result<Stats, Failure>;
+    fn handle(
+        &mut self,
+        id: u64,
+        job: Job,
+        out: &mut dyn FnMut(Event),
+    ) -> Result<Option<Stats>, Failure>;
 
-    /// Drops every cached sequence: called after a panic, when a cache may be half-written.
+    /// Requests that go on in turns.
+    fn running(&self) -> Vec<u64> {
+        Vec::new()
+    }
+
+    /// Whether further requests have to wait until something ends.
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    /// A little work for everything that goes on; sends the last event of what ends. Returns soon
+    /// and without effect if it sees the stop flag.
+    fn turn(&mut self, _out: &mut dyn FnMut(Event)) {}
+
+    /// Ends one of the requests that go on, with its last event.
+    fn cancel(&mut self, _id: u64, _out: &mut dyn FnMut(Event)) {}
+
+    /// Drops everything that goes on and every cached sequence: called after a panic, when a cache
+    /// may be half-written.
     fn reset(&mut self);
 }
 
@@ -60,26 +84,45 @@ pub fn serve<H: Host>(
     out(Event::Ready { load_ms: started.elapsed().as_secs_f64() * 1e3 });
 
     let stop = host.stop_flag();
-    while let Some((request, cancelled)) = queue.take(&stop) {
-        let id = request.id;
-        let result = if cancelled {
-            Ok(CANCELLED_UNSTARTED)
-        } else {
-            contain(&last_panic, || host.handle(id, request.job, &mut out))
+    loop {
+        let result = match queue.take(&stop, host.running(), host.is_full()) {
+            Work::End => return,
+            Work::Cancelled(id) => {
+                out(Event::Done { id, stats: CANCELLED_UNSTARTED });
+                continue;
+            }
+            Work::Request(Request { id, job }) => {
+                let result = contain(&last_panic, || host.handle(id, job, &mut out));
+                queue.finish(matches!(result, Ok(None)));
+                result.map(|stats| stats.map(|stats| (id, stats))).map_err(|f| (Some(id), f))
+            }
+            Work::Turn(cancelled) => contain(&last_panic, || {
+                cancelled.iter().for_each(|&id| host.cancel(id, &mut out));
+                host.turn(&mut out);
+                Ok(None)
+            })
+            .map_err(|failure| (None, failure)),
         };
-        queue.finish();
-        let broken = matches!(&result, Err(f) if f.kind == FailureKind::Internal);
-        let mut reset = || {
-            host.reset();
-            Ok(())
-        };
-        if broken && contain(&last_panic, &mut reset).is_err() {
-            return;
+        match result {
+            Ok(None) => {}
+            Ok(Some((id, stats))) => out(Event::Done { id, stats }),
+            Err((id, failure)) => {
+                let mut ended: Vec<u64> = id.into_iter().collect();
+                if failure.kind == FailureKind::Internal {
+                    ended.extend(host.running());
+                    let mut reset = || {
+                        host.reset();
+                        Ok(())
+                    };
+                    if contain(&last_panic, &mut reset).is_err() {
+                        return;
+                    }
+                }
+                for id in ended {
+                    out(Event::Failed { id, failure: failure.clone() });
+                }
+            }
         }
-        out(match result {
-            Ok(stats) => Event::Done { id, stats },
-            Err(failure) => Event::Failed { id, failure },
-        });
     }
 }
 
@@ -96,7 +139,17 @@ const CANCELLED_UNSTARTED: Stats = Stats {
     context: (0, 0),
 };
 
-/// Requests that wait, and the one that runs.
+/// What the loop does next.
+enum Work {
+    Request(Request),
+    /// This request was cancelled while it waited.
+    Cancelled(u64),
+    /// A turn for what goes on, but for these.
+    Turn(Vec<u64>),
+    End,
+}
+
+/// Requests that wait, and what runs.
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
@@ -106,7 +159,13 @@ struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<(Request, bool)>,
-    running: Option<(u64, Arc<AtomicBool>)>,
+    /// The request that is being handled.
+    handled: Option<u64>,
+    /// Requests that go on in turns.
+    running: Vec<u64>,
+    /// Requests that were cancelled while they ran.
+    cancelled: Vec<u64>,
+    stop: Option<Arc<AtomicBool>>,
     closed: bool,
 }
 
@@ -128,32 +187,43 @@ impl Queue {
     fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        if let Some((_, stop)) = &state.running {
-            stop.store(true, Ordering::Release);
-        }
+        state.raise();
         self.arrived.notify_all();
     }
 
-    /// Waits for a request and marks it as running, with its flag lowered. `true` beside it says
-    /// that it was cancelled while it waited.
-    fn take(&self, stop: &Arc<AtomicBool>) -> Option<(Request, bool)> {
+    /// Waits for something to do. What is cancelled comes first, then requests while there is room
+    /// for them, then a turn for what goes on. The flag is lowered: all it told is in the answer.
+    fn take(&self, stop: &Arc<AtomicBool>, running: Vec<u64>, full: bool) -> Work {
         let mut state = self.lock();
+        state.stop.get_or_insert_with(|| Arc::clone(stop));
+        state.running = running;
         loop {
             if state.closed {
-                return None;
+                return Work::End;
             }
-            if let Some((request, cancelled)) = state.waiting.pop_front() {
-                stop.store(false, Ordering::Release);
-                state.running = Some((request.id, Arc::clone(stop)));
-                return Some((request, cancelled));
+            stop.store(false, Ordering::Release);
+            if !state.cancelled.is_empty() {
+                return Work::Turn(std::mem::take(&mut state.cancelled));
+            }
+            if !full && let Some((request, cancelled)) = state.waiting.pop_front() {
+                if cancelled {
+                    return Work::Cancelled(request.id);
+                }
+                state.handled = Some(request.id);
+                return Work::Request(request);
+            }
+            if !state.running.is_empty() {
+                return Work::Turn(Vec::new());
             }
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Nothing runs now; a late `Cancel` finds nothing to stop.
-    fn finish(&self) {
-        self.lock().running = None;
+    /// The request was handled; unless it goes on, nothing of it is left to be stopped.
+    fn finish(&self, goes_on: bool) {
+        let mut state = self.lock();
+        let id = state.handled.take();
+        state.cancelled.retain(|cancelled| Some(*cancelled) != id || goes_on);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -163,13 +233,21 @@ impl Queue {
 
 impl State {
     fn cancel(&mut self, target: u64) {
-        match &self.running {
-            Some((id, stop)) if *id == target => stop.store(true, Ordering::Release),
-            _ => {
-                for (request, cancelled) in &mut self.waiting {
-                    *cancelled |= request.id == target;
-                }
+        let waiting = self.waiting.iter_mut().find(|(request, _)| request.id == target);
+        match waiting {
+            Some((_, cancelled)) => *cancelled = true,
+            None if self.handled == Some(target) || self.running.contains(&target) => {
+                self.cancelled.push(target);
+                self.raise();
             }
+            // It has ended already.
+            None => {}
+        }
+    }
+
+    fn raise(&self) {
+        if let Some(stop) = &self.stop {
+            stop.store(true, Ordering::Release);
         }
     }
 }
@@ -212,13 +290,15 @@ mod tests {
 
     use super::*;
     use crate::protocol::BenchPlan;
-    use crate::protocol::Job::{Bench, Cancel, Clear, Describe, Detokenize};
+    use crate::protocol::Job::{Bench, Cancel, Clear, Describe, Detokenize, Logits};
 
     /// Answers `Detokenize` with its ids, panics on `Describe`, fails on `Clear`, and on `Bench`
-    /// reports that it started and runs until the flag is raised.
+    /// reports that it started and runs until the flag is raised. `Logits` go on: a token for each
+    /// turn, the last one ends it, and token 13 is a defect.
     struct Fake {
         stop: Arc<AtomicBool>,
         resets: u32,
+        running: Vec<(u64, Vec<u32>)>,
     }
 
     impl Host for Fake {
@@ -231,27 +311,59 @@ mod tests {
             id: u64,
             job: Job,
             out: &mut dyn FnMut(Event),
-        ) -> Result<Stats, Failure> {
+        ) -> Result<Option<Stats>, Failure> {
             let done = Stats { finish: Finish::Stop, ..CANCELLED_UNSTARTED };
             match job {
+                Logits { tokens } => {
+                    self.running.push((id, tokens));
+                    Ok(None)
+                }
                 Detokenize { tokens } => {
                     out(Event::Tokens { id, tokens });
-                    Ok(Stats { cached_tokens: u64::from(self.resets), ..done })
+                    Ok(Some(Stats { cached_tokens: u64::from(self.resets), ..done }))
                 }
                 Bench { .. } => {
                     out(Event::Tokens { id, tokens: vec![] });
                     while !self.stop.load(Ordering::Acquire) {
                         std::thread::yield_now();
                     }
-                    Ok(CANCELLED_UNSTARTED)
+                    Ok(Some(CANCELLED_UNSTARTED))
                 }
                 Describe => panic!("fake defect"),
                 _ => Err(Failure { kind: FailureKind::Request, message: "no".into() }),
             }
         }
 
+        fn running(&self) -> Vec<u64> {
+            self.running.iter().map(|run| run.0).collect()
+        }
+
+        fn is_full(&self) -> bool {
+            self.running.len() == 2
+        }
+
+        fn turn(&mut self, out: &mut dyn FnMut(Event)) {
+            for (id, tokens) in &mut self.running {
+                let id = *id;
+                let token = tokens.remove(0);
+                assert_ne!(token, 13, "fake defect");
+                out(Event::Tokens { id, tokens: vec![token] });
+                if tokens.is_empty() {
+                    let stats = Stats { finish: Finish::Stop, ..CANCELLED_UNSTARTED };
+                    out(Event::Done { id, stats });
+                }
+            }
+            self.running.retain(|(_, tokens)| !tokens.is_empty());
+        }
+
+        fn cancel(&mut self, id: u64, out: &mut dyn FnMut(Event)) {
+            self.running.retain(|run| run.0 != id);
+            out(Event::Done { id, stats: CANCELLED_UNSTARTED });
+        }
+
         fn reset(&mut self) {
             self.resets += 1;
+            self.running.clear();
         }
     }
 
@@ -271,7 +383,7 @@ mod tests {
     }
 
     fn fake() -> Result<Fake, Failure> {
-        Ok(Fake { stop: Arc::default(), resets: 0 })
+        Ok(Fake { stop: Arc::default(), resets: 0, running: Vec::new() })
     }
 
     impl Loop {
@@ -345,6 +457,81 @@ mod tests {
         assert!(failure.message.contains("worker.rs"), "{}", failure.message);
         l.event();
         assert!(matches!(l.event(), Event::Done { id: 2, stats } if stats.cached_tokens == 1));
+        l.end();
+    }
+
+    #[test]
+    fn what_goes_on_takes_turns_with_what_comes() {
+        let l = start(fake);
+        l.event();
+        l.ask(1, Logits { tokens: (100..1_000_000).collect() });
+        assert!(matches!(l.event(), Event::Tokens { id: 1, .. }));
+        l.ask(2, Logits { tokens: vec![1, 2, 3] });
+        let mut of_second = Vec::new();
+        loop {
+            match l.event() {
+                Event::Tokens { id: 2, tokens } => of_second.extend(tokens),
+                Event::Done { id: 2, .. } => break,
+                event => assert!(matches!(event, Event::Tokens { id: 1, .. }), "{event:?}"),
+            }
+        }
+        assert_eq!(of_second, [1, 2, 3]);
+        l.ask(3, Cancel { target: 1 });
+        let stats = loop {
+            match l.event() {
+                Event::Done { id: 1, stats } => break stats,
+                event => assert!(matches!(event, Event::Tokens { id: 1, .. }), "{event:?}"),
+            }
+        };
+        assert_eq!(stats.finish, Finish::Cancelled);
+        // The flag is down again for what follows.
+        l.ask(4, Detokenize { tokens: vec![7] });
+        assert!(matches!(l.event(), Event::Tokens { id: 4, .. }));
+        assert!(matches!(l.event(), Event::Done { id: 4, .. }));
+        l.end();
+    }
+
+    #[test]
+    fn a_defect_in_a_turn_ends_all_that_goes_on() {
+        let l = start(fake);
+        l.event();
+        l.ask(1, Logits { tokens: (100..1_000_000).collect() });
+        assert!(matches!(l.event(), Event::Tokens { id: 1, .. }));
+        l.ask(2, Logits { tokens: vec![13] });
+        let mut failed = Vec::new();
+        while failed.len() < 2 {
+            match l.event() {
+                Event::Failed { id, failure } => {
+                    assert_eq!(failure.kind, FailureKind::Internal);
+                    failed.push(id);
+                }
+                event => assert!(matches!(event, Event::Tokens { id: 1, .. }), "{event:?}"),
+            }
+        }
+        failed.sort_unstable();
+        assert_eq!(failed, [1, 2]);
+        l.ask(3, Detokenize { tokens: vec![] });
+        l.event();
+        assert!(matches!(l.event(), Event::Done { id: 3, stats } if stats.cached_tokens == 1));
+        l.end();
+    }
+
+    #[test]
+    fn requests_wait_while_there_is_no_room() {
+        let l = start(fake);
+        l.event();
+        l.ask(1, Logits { tokens: (100..1_000_000).collect() });
+        l.ask(2, Logits { tokens: (100..1_000_000).collect() });
+        l.ask(3, Detokenize { tokens: vec![5] });
+        l.ask(4, Cancel { target: 2 });
+        let mut ended = Vec::new();
+        while ended.len() < 2 {
+            match l.event() {
+                Event::Done { id, .. } => ended.push(id),
+                event => assert!(matches!(event, Event::Tokens { .. }), "{event:?}"),
+            }
+        }
+        assert_eq!(ended, [2, 3]);
         l.end();
     }
 

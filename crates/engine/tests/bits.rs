@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use hearth_engine::block::Scratch;
 use hearth_engine::gguf::Gguf;
 use hearth_engine::model::Model;
-use hearth_engine::protocol::KvKind;
+use hearth_engine::protocol::{KvKind, LoadOptions};
 use hearth_engine::session::{Session, step_together};
 use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::TensorType;
@@ -21,7 +21,8 @@ const TOKENS: usize = 330;
 fn load(shape: Shape, ty: TensorType, threads: usize) -> Model {
     let gguf = Gguf::from_vec(tiny::model(shape, ty, 7)).expect("our own file");
     let never = AtomicBool::new(false);
-    Model::load(&gguf, None, Pool::new(threads), &never, &mut |_, _| ()).expect("a model")
+    Model::load(&gguf, &LoadOptions::default(), Pool::new(threads), &never, &mut |_, _| ())
+        .expect("a model")
 }
 
 fn tokens(seed: usize) -> Vec<u32> {
@@ -63,7 +64,7 @@ fn threads_and_chunks_change_no_bit() {
 
 #[test]
 fn every_cache_type_is_exact_in_itself() {
-    for kv in [KvKind::F32, KvKind::F16, KvKind::Bf16] {
+    for kv in [KvKind::F32, KvKind::F16, KvKind::Bf16, KvKind::Q8] {
         let model = load(Shape::Gemma3, TensorType::Q4_0, 2);
         let expected = all_bits(&model, kv, &tokens(2), 512);
         assert!(all_bits(&model, kv, &tokens(2), 17) == expected, "{kv:?}");

@@ -9,7 +9,7 @@ use hearth_engine::block::Stopped;
 use hearth_engine::gguf::write::Writer;
 use hearth_engine::gguf::{Gguf, Value};
 use hearth_engine::model::Model;
-use hearth_engine::protocol::KvKind;
+use hearth_engine::protocol::{KvKind, LoadOptions};
 use hearth_engine::session::{PREFILL_CHUNK, Session};
 use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::{TensorType, quantize};
@@ -62,7 +62,8 @@ fn model(ty: TensorType, pool: Pool) -> Model {
     }
     let data: Vec<&[u8]> = data.iter().map(Vec::as_slice).collect();
     let gguf = Gguf::from_vec(writer.to_vec(&data).expect("the planned tensors")).expect("ours");
-    Model::load(&gguf, None, pool, &AtomicBool::new(false), &mut |_, _| ()).expect("a model")
+    Model::load(&gguf, &LoadOptions::default(), pool, &AtomicBool::new(false), &mut |_, _| ())
+        .expect("a model")
 }
 
 /// Any values will do: one block, again and again.

@@ -8,7 +8,7 @@ use hearth_engine::arch::Config;
 use hearth_engine::gguf::write::Writer;
 use hearth_engine::gguf::{Gguf, Value};
 use hearth_engine::model::Model;
-use hearth_engine::protocol::{Failure, FailureKind};
+use hearth_engine::protocol::{Failure, FailureKind, LoadOptions};
 use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::TensorType;
 
@@ -67,7 +67,8 @@ fn a_context_beyond_the_trained_one_is_the_callers_error() {
     let gguf = Gguf::from_vec(tiny::model(tiny::Shape::Llama, TensorType::F32, 1)).expect("ours");
     let never = AtomicBool::new(false);
     for asked in [0, 513] {
-        let loaded = Model::load(&gguf, Some(asked), Pool::new(1), &never, &mut |_, _| ());
+        let options = LoadOptions { ctx: Some(asked), ..LoadOptions::default() };
+        let loaded = Model::load(&gguf, &options, Pool::new(1), &never, &mut |_, _| ());
         let failure = Failure::from(loaded.err().expect("an impossible context"));
         assert!(matches!(failure.kind, FailureKind::TooLong), "{failure:?}");
         assert!(failure.message.contains(&format!("{asked} tokens")), "{failure:?}");

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use hearth_engine::arch::Config;
 use hearth_engine::gguf::Gguf;
 use hearth_engine::model::Model;
-use hearth_engine::protocol::KvKind;
+use hearth_engine::protocol::{KvKind, LoadOptions};
 use hearth_engine::reference;
 use hearth_engine::session::Session;
 use hearth_kernels::pool::Pool;
@@ -81,20 +81,13 @@ fn logits_are_llama_cpps() {
         );
         let tokens: Vec<u32> = numbers(&golden["tokens"]).map(|token| token as u32).collect();
         let gguf = Gguf::from_vec(file).expect("our own file");
-        let never = AtomicBool::new(false);
-        let model =
-            Model::load(&gguf, None, Pool::new(2), &never, &mut |_, _| ()).expect("a model");
-        let mut fast = Vec::new();
-        let mut session = Session::new(&model, KvKind::F32);
-        session
-            .all_logits(&model, &tokens, 512, &mut |rows| fast.extend_from_slice(rows))
-            .expect("not stopped");
+        let (fast, unpacked) = (logits(&gguf, &tokens, true), logits(&gguf, &tokens, false));
         let config = Config::read(gguf.meta()).expect("a configuration");
         let plain = reference::logits(&gguf, &config, &tokens).expect("all tensors");
         for row in golden["rows"].as_array().expect("rows") {
             let after = row["after"].as_u64().expect("an index") as usize;
             let expected: Vec<f32> = numbers(&row["logits"]).map(|logit| logit as f32).collect();
-            for (what, found) in [("fast", &fast), ("reference", &plain)] {
+            for (what, found) in [("fast", &fast), ("unpacked", &unpacked), ("reference", &plain)] {
                 let error = nmse(&found[after * VOCAB..][..VOCAB], &expected);
                 println!("{shape:?} {ty} after {after}, {what}: {error:.1e}");
                 assert!(
@@ -104,6 +97,17 @@ fn logits_are_llama_cpps() {
             }
         }
     }
+}
+
+/// The fast path's logits, with weights packed for it or as the file has them.
+fn logits(gguf: &Gguf, tokens: &[u32], repack: bool) -> Vec<f32> {
+    let options = LoadOptions { repack, ..LoadOptions::default() };
+    let never = AtomicBool::new(false);
+    let model = Model::load(gguf, &options, Pool::new(2), &never, &mut |_, _| ()).expect("a model");
+    let (mut session, mut all) = (Session::new(&model, KvKind::F32), Vec::new());
+    let mut take = |rows: &[f32]| all.extend_from_slice(rows);
+    session.all_logits(&model, tokens, 512, &mut take).expect("not stopped");
+    all
 }
 
 fn numbers(value: &Value) -> impl Iterator<Item = f64> {

@@ -6,7 +6,7 @@ mod tiny;
 use hearth_engine::gguf::Gguf;
 use hearth_engine::host::Engine;
 use hearth_engine::protocol::{
-    Event, Generate, Job, KvKind, LoadOptions, Overflow, Prompt, Sampling, Stats,
+    Event, Generate, Job, LoadOptions, Overflow, Prompt, Sampling, Stats,
 };
 use hearth_engine::worker::Host;
 use hearth_kernels::quant::TensorType;
@@ -15,8 +15,7 @@ use tiny::{Shape, VOCAB};
 
 fn engine(shape: Shape) -> Engine {
     let gguf = Gguf::from_vec(tiny::model(shape, TensorType::Q4_K, 7)).expect("our own file");
-    let options = LoadOptions { kv: KvKind::F16, ctx: None, vocab_only: false };
-    Engine::load(gguf, &options, 2, "2026-11-21", &mut |_, _| ()).expect("a model")
+    Engine::load(gguf, &LoadOptions::default(), 2, "2026-11-21", &mut |_, _| ()).expect("a model")
 }
 
 /// A token and what it was chosen from, as bits.
@@ -40,19 +39,23 @@ fn answer(
         loop_detector: false,
         overflow: Overflow::Error,
         speculate,
+        salt: 0,
     }));
     let mut places = Vec::new();
-    let stats = engine
-        .handle(1, job, &mut |event| {
-            if let Event::Text { logprobs, .. } = event {
-                places.extend(logprobs.into_iter().map(|place| {
-                    let top = place.top.iter().map(|(id, _, p)| (*id, p.to_bits())).collect();
-                    (place.token, top)
-                }));
-            }
-        })
-        .expect("an answer");
-    (places, stats)
+    let mut stats = None;
+    let mut out = |event| match event {
+        Event::Text { logprobs, .. } => places.extend(logprobs.into_iter().map(|place| {
+            let top = place.top.iter().map(|(id, _, p)| (*id, p.to_bits())).collect();
+            (place.token, top)
+        })),
+        Event::Done { stats: found, .. } => stats = Some(found),
+        _ => {}
+    };
+    assert!(engine.handle(1, job, &mut out).expect("an answer").is_none());
+    while !engine.running().is_empty() {
+        engine.turn(&mut out);
+    }
+    (places, stats.expect("an end"))
 }
 
 /// A text that repeats, so that much of it can be guessed.

@@ -1,10 +1,13 @@
 //! `hearth bench MODEL`: speed, load time and memory of the engine on fixed token ids.
 
 use std::io::Write;
+use std::time::Instant;
 
 use clap::Args;
 use hearth_cell::peak_rss_bytes;
-use hearth_engine::protocol::{BenchPlan, BenchReport, Event, Job, OpTime, Probe};
+use hearth_engine::protocol::{
+    BenchPlan, BenchReport, Event, Generate, Job, OpTime, Overflow, Probe, Prompt, Sampling,
+};
 use hearth_hub::readable;
 use serde_json::{Value, json};
 
@@ -43,6 +46,9 @@ pub(crate) struct Bench {
     /// Also measure the machine's peaks, and the share of them that is reached
     #[arg(long)]
     probe: bool,
+    /// Also time a prompt to its first token when the DEPTH tokens before it are cached
+    #[arg(long, requires = "depth")]
+    warm: bool,
     /// Also time each operation of a pass, in a run of its own
     #[arg(long)]
     ops: bool,
@@ -75,13 +81,20 @@ impl Bench {
         let Some(report) = report else {
             return Err(Failure::new(Code::Engine, "the engine gave no report"));
         };
+        let warm_ms = if self.warm { Some(self.warm_ms(app, &running)?) } else { None };
         let peak = peak_of_all(&running);
         if self.json {
-            return print_json(&self.json(app, &running, &report, load_ms, peak)?);
+            let mut value = self.json(app, &running, &report, load_ms, peak)?;
+            value["warm_ms"] = json!(warm_ms);
+            return print_json(&value);
         }
         let mut out = std::io::stdout().lock();
         writeln!(out, "prefill   {:>10.1} tok/s ({} tokens)", report.prefill_tok_s, self.prompt)?;
         writeln!(out, "decode    {:>10.1} tok/s ({} tokens)", report.decode_tok_s, self.r#gen)?;
+        if let Some(warm_ms) = warm_ms {
+            let Self { depth, prompt, .. } = self;
+            writeln!(out, "warm      {warm_ms:>10.1} ms ({depth} tokens cached, {prompt} new)")?;
+        }
         writeln!(out, "load      {load_ms:>10.0} ms")?;
         writeln!(out, "memory    {:>10}", peak.map_or("unknown".to_owned(), readable))?;
         if let Some(probe) = &report.probe {
@@ -100,7 +113,7 @@ impl Bench {
             let model = app.open_model(&self.model, &command)?;
             // The context just holds what is measured.
             let ctx =
-                Some(self.depth.saturating_add(self.prompt).saturating_add(self.r#gen).max(1));
+                Some(self.depth.saturating_add(self.prompt).saturating_add(self.r#gen.max(1)));
             self.engine.start(app, model, Need::Model { ctx })
         };
         let mut running = start()?;
@@ -113,6 +126,33 @@ impl Bench {
         times.sort_by(f64::total_cmp);
         let middle = times.get(times.len() / 2).copied().unwrap_or_default();
         Ok((running, middle))
+    }
+
+    /// Milliseconds from a request, whose beginning an earlier one has left in the cache, to its
+    /// end after one token: the median, after one that does not count.
+    fn warm_ms(&self, app: &App, running: &Running) -> anyhow::Result<f64> {
+        let mut vocabulary = 1;
+        running.finish(app, Job::Describe, |event| {
+            if let Event::Described { card, .. } = event {
+                vocabulary = card.vocab_size.unwrap_or(1).max(1);
+            }
+            Ok(())
+        })?;
+        let id = |i: u64| (i.wrapping_mul(7919) % vocabulary) as u32;
+        let cached: Vec<u32> = (0..self.depth as u64).map(id).collect();
+        let mut times = Vec::new();
+        for run in 0..=u64::from(self.runs) {
+            running.finish(app, one_token(cached.clone()), |_| Ok(()))?;
+            let mut prompt = cached.clone();
+            // Each time another continuation, which nothing has computed yet.
+            prompt.extend((0..self.prompt as u64).map(|i| id(i * 31 + run + 1)));
+            let start = Instant::now();
+            running.finish(app, one_token(prompt), |_| Ok(()))?;
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+        let mut times = times.split_off(1);
+        times.sort_by(f64::total_cmp);
+        Ok(times[times.len() / 2])
     }
 
     /// Field names are stable.
@@ -142,6 +182,22 @@ impl Bench {
             "ops": report.ops.iter().map(op_json).collect::<Vec<_>>(),
         }))
     }
+}
+
+/// A request for the token after these.
+fn one_token(prompt: Vec<u32>) -> Job {
+    Job::Generate(Box::new(Generate {
+        prompt: Prompt::Tokens(prompt),
+        max_tokens: 1,
+        sampling: Sampling::default(),
+        stop: Vec::new(),
+        constraint: None,
+        top_logprobs: None,
+        loop_detector: false,
+        overflow: Overflow::Error,
+        speculate: false,
+        salt: 0,
+    }))
 }
 
 /// Peak memory of all processes of this command: its own and the engine's.

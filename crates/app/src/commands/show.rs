@@ -108,7 +108,7 @@ pub(super) fn describe(
     model: OpenModel,
     require_isolation: Option<Isolation>,
 ) -> anyhow::Result<ModelCard> {
-    let engine = EngineArgs { threads: Some(1), kv: None, require_isolation };
+    let engine = EngineArgs { threads: Some(1), kv: None, no_repack: false, require_isolation };
     let running = engine.start(app, model, Need::Vocabulary)?;
     let mut found = None;
     running.finish(app, Job::Describe, |event| {

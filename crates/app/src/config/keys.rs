@@ -27,7 +27,7 @@ pub(crate) const KEYS: [Key; 10] = [
     text("history", "", "file of the lines typed in conversations; `off` keeps none"),
     text("color", "auto", "colour on stderr: auto, always or never"),
     text("require_isolation", "syscall", "least isolation of the engine: full, syscall or none"),
-    text("kv", "f16", "element type of the KV cache: f32, f16 or bf16"),
+    text("kv", "f16", "element type of the KV cache: f32, f16, bf16 or q8"),
     Key { quoted: false, ..text("threads", "0", "worker threads; 0 takes one per usable core") },
     Key {
         quoted: false,

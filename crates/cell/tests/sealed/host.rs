@@ -33,7 +33,12 @@ impl Host for Fake {
         Arc::clone(&self.stop)
     }
 
-    fn handle(&mut self, id: u64, job: Job, out: &mut dyn FnMut(Event)) -> Result<Stats, Failure> {
+    fn handle(
+        &mut self,
+        id: u64,
+        job: Job,
+        out: &mut dyn FnMut(Event),
+    ) -> Result<Option<Stats>, Failure> {
         let Job::Tokenize { text, .. } = job else { return Err(refusal("unknown job")) };
         let text = String::from_utf8(text).map_err(|e| refusal(&e.to_string()))?;
         let mut finish = Finish::Stop;
@@ -64,7 +69,7 @@ impl Host for Fake {
             _ => return Err(refusal("unknown command")),
         };
         out(Event::Tokens { id, tokens });
-        Ok(stats(finish))
+        Ok(Some(stats(finish)))
     }
 
     fn reset(&mut self) {}

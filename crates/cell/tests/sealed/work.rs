@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 
 use hearth_cell::{Cell, CellError, Isolation, SpawnOptions};
-use hearth_engine::protocol::{Event, Failure, Finish, Hello, Job, KvKind, LoadOptions};
+use hearth_engine::protocol::{Event, Failure, Finish, Hello, Job, LoadOptions};
 
 pub(crate) const TESTS: &[(&str, fn())] = &[
     ("normal_work_is_not_refused", normal_work),
@@ -19,7 +19,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 ];
 
 pub(crate) fn options(parts: Vec<File>) -> SpawnOptions {
-    let load = LoadOptions { kv: KvKind::F32, ctx: None, vocab_only: true };
+    let load = LoadOptions { vocab_only: true, ..LoadOptions::default() };
     let hello = Hello { threads: 1, date: String::new(), parts: 0, load };
     SpawnOptions::this_program(hello, parts, Isolation::Syscall).expect("options")
 }

@@ -132,6 +132,19 @@ macro_rules! with_element {
     };
 }
 
+/// Bytes of a row, if there are `found` in all as the shape says.
+fn row_bytes(ty: TensorType, rows: usize, cols: usize, found: usize) -> Result<usize, WeightError> {
+    let shape = WeightError::Shape { ty, rows, cols };
+    let Some(row_bytes) = ty.row_bytes(cols) else { return Err(shape) };
+    match rows.checked_mul(row_bytes) {
+        None => Err(shape),
+        Some(expected) if expected != found => {
+            Err(WeightError::Length { ty, rows, cols, found, expected })
+        }
+        Some(_) => Ok(row_bytes),
+    }
+}
+
 impl Weight {
     /// Takes `data`, row after row of `ty`, and packs it if the type has a packed form.
     ///
@@ -144,13 +157,7 @@ impl Weight {
         data: Bytes,
         pool: &Pool,
     ) -> Result<Self, WeightError> {
-        let shape = WeightError::Shape { ty, rows, cols };
-        let Some(row_bytes) = ty.row_bytes(cols) else { return Err(shape) };
-        let Some(expected) = rows.checked_mul(row_bytes) else { return Err(shape) };
-        let found = data.len();
-        if found != expected {
-            return Err(WeightError::Length { ty, rows, cols, found, expected });
-        }
+        let row_bytes = row_bytes(ty, rows, cols, data.len())?;
         let form = with_tile!(ty, T => Form::Int(pack_int::<T>(&data, rows, row_bytes, pool)?),
         match ty {
             TensorType::F32 | TensorType::F16 | TensorType::BF16 => {
@@ -162,6 +169,21 @@ impl Weight {
             return Err(WeightError::Stopped);
         }
         Ok(Self { ty, rows, cols, cpu: pool.cpu(), form })
+    }
+
+    /// Takes `data`, row after row of `ty`, as it is: no memory is needed, and products are slower.
+    ///
+    /// # Errors
+    /// [`WeightError`]: the sizes disagree.
+    pub fn unpacked(
+        ty: TensorType,
+        rows: usize,
+        cols: usize,
+        data: Bytes,
+        pool: &Pool,
+    ) -> Result<Self, WeightError> {
+        row_bytes(ty, rows, cols, data.len())?;
+        Ok(Self { ty, rows, cols, cpu: pool.cpu(), form: Form::Rows(data) })
     }
 
     /// Rows: the length of an output.

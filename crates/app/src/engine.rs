@@ -89,6 +89,8 @@ pub(crate) enum Need {
 pub(crate) struct Running {
     pub(crate) engine: Engine,
     model: OpenModel,
+    /// Kept for its lock.
+    _draft: Option<OpenModel>,
 }
 
 impl EngineArgs {
@@ -107,28 +109,33 @@ impl EngineArgs {
     }
 
     /// Starts the sealed engine on an opened model and waits until it is loaded.
-    pub(crate) fn start(
+    pub(crate) fn start(&self, app: &App, model: OpenModel, need: Need) -> anyhow::Result<Running> {
+        self.start_with(app, model, None, need)
+    }
+
+    /// As [`EngineArgs::start`], with a smaller model whose guesses are checked.
+    pub(crate) fn start_with(
         &self,
         app: &App,
         mut model: OpenModel,
+        mut draft: Option<OpenModel>,
         need: Need,
     ) -> anyhow::Result<Running> {
-        let options = SpawnOptions::this_program(
-            Hello {
-                threads: self.threads(app)?,
-                date: today(),
-                parts: model.files.len(),
-                load: self.load_options(app, need)?,
-            },
-            std::mem::take(&mut model.files),
-            self.require(app)?,
-        )?;
+        let mut files = std::mem::take(&mut model.files);
+        let mut load = self.load_options(app, need)?;
+        if let Some(draft) = &mut draft {
+            load.draft_parts = draft.files.len();
+            files.append(&mut draft.files);
+        }
+        let (threads, date, parts) = (self.threads(app)?, today(), files.len());
+        let hello = Hello { threads, date, parts, load };
+        let options = SpawnOptions::this_program(hello, files, self.require(app)?)?;
         let mut progress = LongWork::new(app, Duration::from_secs(1));
         let engine = Engine::start(options, &mut |stage, done, total| {
             progress.show(stage, done, total);
         });
         match engine {
-            Ok(engine) => Ok(Running { engine, model }),
+            Ok(engine) => Ok(Running { engine, model, _draft: draft }),
             Err(error) => Err(named(&model, error)),
         }
     }
@@ -147,7 +154,8 @@ impl EngineArgs {
             }
         };
         let vocab_only = matches!(need, Need::Vocabulary);
-        Ok(LoadOptions { kv: kv.into(), ctx, vocab_only, repack: !self.no_repack })
+        let repack = !self.no_repack;
+        Ok(LoadOptions { kv: kv.into(), ctx, vocab_only, repack, ..LoadOptions::default() })
     }
 }
 

@@ -5,7 +5,7 @@ use hearth_cell::child::Sealed;
 use hearth_engine::error::ModelError;
 use hearth_engine::gguf::Gguf;
 use hearth_engine::host::Engine;
-use hearth_engine::protocol::{Event, Failure, Stage};
+use hearth_engine::protocol::{Event, Failure, FailureKind, Stage};
 use hearth_engine::worker;
 
 /// Was this process started as a sealed child?
@@ -17,10 +17,21 @@ pub(crate) fn is_child() -> bool {
 pub(crate) fn serve(sealed: Sealed) {
     let Sealed { hello, parts, mut requests, mut events } = sealed;
     let load = move |out: &mut dyn FnMut(Event)| -> Result<Engine, Failure> {
+        let mut parts = parts;
+        let draft = parts.split_off(parts.len().saturating_sub(hello.load.draft_parts));
         let gguf = Gguf::open(parts).map_err(ModelError::from)?;
         let mut progress =
             |done, total| out(Event::Progress { id: 0, stage: Stage::Load, done, total });
-        Ok(Engine::load(gguf, &hello.load, hello.threads, &hello.date, &mut progress)?)
+        let engine = Engine::load(gguf, &hello.load, hello.threads, &hello.date, &mut progress)?;
+        if draft.is_empty() {
+            return Ok(engine);
+        }
+        let of_draft = |error: ModelError| Failure {
+            kind: FailureKind::Request,
+            message: format!("the draft model cannot be used: {}", Failure::from(error).message),
+        };
+        let gguf = Gguf::open(draft).map_err(|error| of_draft(error.into()))?;
+        engine.with_draft(&gguf, &mut progress).map_err(of_draft)
     };
     worker::serve(move || requests.receive(), move |event| events.send(event), load);
 }

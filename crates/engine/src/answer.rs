@@ -5,7 +5,7 @@ use crate::grammar::Matcher;
 use crate::host::request;
 use crate::protocol::{Event, Failure, Finish, Generate, TokenLogprob};
 use crate::sample::{Sampler, logprobs};
-use crate::speculate::{Pace, Speculator};
+use crate::speculate::{Draft, Pace, Speculator};
 use crate::stop::{LoopDetector, StopStrings};
 use crate::tokenizer::{Decoder, Tokenizer};
 
@@ -60,12 +60,18 @@ impl Answer {
     }
 
     /// Appends the tokens that are worth checking in the next pass, at most `most`.
-    pub(crate) fn guess(&mut self, pace: &Pace, most: usize, rows: &mut Vec<u32>) {
+    pub(crate) fn guess(
+        &mut self,
+        pace: &Pace,
+        most: usize,
+        draft: Option<Draft>,
+        rows: &mut Vec<u32>,
+    ) {
         // The token after the last guess is chosen too.
         let most = self.left().saturating_sub(1).min(most);
         let Some(speculator) = &mut self.speculator else { return };
         let forced = self.choose.forced(self.writer.tokenizer.as_ref());
-        let guess = speculator.guess(pace, forced, most);
+        let guess = speculator.guess(pace, forced, most, draft);
         self.guesses.0 += guess.len() as u64;
         rows.extend_from_slice(guess);
     }

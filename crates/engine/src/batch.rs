@@ -13,6 +13,7 @@ use crate::prefix::PrefixCache;
 use crate::protocol::{Event, Failure, Finish, KvKind, Stage, Stats};
 use crate::session::{PREFILL_CHUNK, Part, Sequence, pass};
 use crate::speculate::Pace;
+use crate::speculate::draft::DraftModel;
 
 /// Most answers at once: beyond it, a machine of a few cores gains nothing, and each one's cache
 /// takes memory.
@@ -34,12 +35,16 @@ pub(crate) struct Batch {
     pace: Pace,
     /// Seconds of a row of a prompt; 0 before one was read.
     read_s: f64,
+    /// Guesses for an answer that runs alone.
+    draft: Option<DraftModel>,
 }
 
 struct Running {
     id: u64,
     answer: Answer,
     sequence: Sequence,
+    /// What the draft model holds of it.
+    drafted: Option<Sequence>,
     prompt: Vec<u32>,
     salt: u64,
     /// Tokens of the prompt that need not be computed.
@@ -98,6 +103,7 @@ impl Batch {
             logits: Vec::new(),
             pace: Pace::default(),
             read_s: 0.0,
+            draft: None,
         }
     }
 
@@ -117,7 +123,13 @@ impl Batch {
 
     /// Drops everything.
     pub(crate) fn reset(&mut self) {
-        *self = Self { prefix: PrefixCache::new(self.prefix.budget()), ..Self::new(0, self.kv) };
+        let (prefix, draft) = (PrefixCache::new(self.prefix.budget()), self.draft.take());
+        *self = Self { prefix, draft, ..Self::new(0, self.kv) };
+    }
+
+    /// Lets another model of the same vocabulary guess.
+    pub(crate) fn set_draft(&mut self, draft: Model, n_vocab: usize) {
+        self.draft = Some(DraftModel::new(draft, n_vocab));
     }
 
     /// Takes an answer in. Its prompt has at least one token, and fits the context.
@@ -138,6 +150,7 @@ impl Batch {
             id,
             answer,
             sequence,
+            drafted: self.draft.as_ref().map(|draft| draft.sequence(self.kv)),
             prompt,
             salt,
             cached,
@@ -187,6 +200,8 @@ impl Batch {
             0.0 => LEAST_READ,
             row => ((READING_S / row) as usize).clamp(LEAST_READ, PREFILL_CHUNK),
         };
+        // Several answers fill a pass by themselves, and each would need guesses of its own.
+        let draft_s = self.draft.as_ref().filter(|_| writing == 1).map(DraftModel::token_s);
         let mut left = room;
         for run in &mut self.running {
             run.rows.clear();
@@ -195,8 +210,17 @@ impl Batch {
                 run.rows.extend_from_slice(&rest[..rest.len().min(left)]);
                 left -= run.rows.len();
             } else {
-                run.rows.push(run.next);
-                run.answer.guess(&self.pace, guesses, &mut run.rows);
+                let Running { sequence, drafted, answer, rows, next, .. } = run;
+                rows.push(*next);
+                let mut ask = |count: usize| match (&mut self.draft, &mut *drafted) {
+                    (Some(draft), Some(drafted)) => {
+                        let text = [sequence.tokens(), &[*next]].concat();
+                        draft.guess(drafted, &text, count)
+                    }
+                    _ => Vec::new(),
+                };
+                let draft = draft_s.map(|s| (&mut ask as &mut dyn FnMut(usize) -> Vec<u32>, s));
+                answer.guess(&self.pace, guesses, draft, rows);
             }
         }
         room - left

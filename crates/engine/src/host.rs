@@ -8,6 +8,7 @@ use std::time::Instant;
 use hearth_kernels::pool::Pool;
 
 use crate::answer::Answer;
+use crate::arch::Config;
 use crate::batch::Batch;
 use crate::bench;
 use crate::block::Stopped;
@@ -70,6 +71,33 @@ impl Engine {
             model,
             stop,
         })
+    }
+
+    /// Lets a smaller model guess tokens; the output stays the same.
+    ///
+    /// # Errors
+    /// The file is no model that this version runs, or its vocabulary is another one.
+    pub fn with_draft(
+        mut self,
+        gguf: &Gguf,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Engine, ModelError> {
+        let Some(model) = &self.model else { return Ok(self) };
+        if let Ok(ours) = &self.tokenizer {
+            let theirs = Tokenizer::from_gguf(gguf)
+                .map_err(|error| ModelError::Unsupported(error.to_string()))?;
+            if let Some(why) = ours.differs_from(&theirs) {
+                return Err(ModelError::Unsupported(format!(
+                    "its vocabulary is not the model's ({why}); take a smaller model of the same \
+                     family"
+                )));
+            }
+        }
+        let ctx = Some(Config::read(gguf.meta())?.n_ctx_train.min(model.ctx));
+        let options = LoadOptions { kv: self.kv, ctx, ..LoadOptions::default() };
+        let draft = Model::load(gguf, &options, Arc::clone(&model.pool), &self.stop, progress)?;
+        self.batch.set_draft(draft, model.weights.n_vocab());
+        Ok(self)
     }
 
     /// The tokenizer, or why there is none.

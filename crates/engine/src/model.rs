@@ -1,6 +1,7 @@
 //! A loaded model: configuration, packed weights and the thread pool. Immutable after loading, so
 //! that any number of sequences can share it; what changes lives in [`crate::session::Session`].
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use hearth_kernels::pool::Pool;
@@ -21,7 +22,7 @@ pub struct Model {
     /// The tensors, packed for this machine.
     pub weights: Weights,
     /// The threads that compute; one pool in a process.
-    pub pool: Pool,
+    pub pool: Arc<Pool>,
     /// Most tokens in a sequence.
     pub ctx: usize,
 }
@@ -36,11 +37,11 @@ impl Model {
     pub fn load(
         gguf: &Gguf,
         options: &LoadOptions,
-        pool: Pool,
+        pool: impl Into<Arc<Pool>>,
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Model, ModelError> {
-        let config = Config::read(gguf.meta())?;
+        let (config, pool) = (Config::read(gguf.meta())?, pool.into());
         let ctx = match options.ctx {
             None => config.n_ctx_train.min(DEFAULT_CTX),
             Some(ctx) if (1..=config.n_ctx_train).contains(&ctx) => ctx,

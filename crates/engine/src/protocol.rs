@@ -28,6 +28,9 @@ pub struct LoadOptions {
     pub ctx: Option<usize>,
     /// Stop after the metadata and tokenizer: no tensor is read (tokenize, show).
     pub vocab_only: bool,
+    /// How many of the parts, at the end, are those of a draft model: a smaller one whose guesses
+    /// are checked.
+    pub draft_parts: usize,
     /// Lay weights out for this machine; otherwise they stay in the file's map, which takes the
     /// least memory and is slow.
     pub repack: bool,
@@ -35,7 +38,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { kv: KvKind::F16, ctx: None, vocab_only: false, repack: true }
+        Self { kv: KvKind::F16, ctx: None, vocab_only: false, draft_parts: 0, repack: true }
     }
 }
 

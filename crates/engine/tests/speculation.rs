@@ -18,6 +18,12 @@ fn engine(shape: Shape) -> Engine {
     Engine::load(gguf, &LoadOptions::default(), 2, "2026-11-21", &mut |_, _| ()).expect("a model")
 }
 
+/// The same, with another model of these shapes that guesses.
+fn with_draft(shape: Shape, draft: Shape, seed: u64) -> Engine {
+    let gguf = Gguf::from_vec(tiny::model(draft, TensorType::Q8_0, seed)).expect("our own file");
+    engine(shape).with_draft(&gguf, &mut |_, _| ()).expect("a draft")
+}
+
 /// A token and what it was chosen from, as bits.
 type Place = (u32, Vec<(u32, u32)>);
 
@@ -78,6 +84,28 @@ fn guesses_come_true_and_change_nothing() {
         assert!(with.accepted_tokens <= with.guessed_tokens);
         assert_eq!(with.context, without.context);
         assert_eq!(with.context.0, 60 + 200 - 1);
+    }
+}
+
+/// A draft that is the model itself is nearly always right; one that is another model never is. The
+/// answers are those without.
+#[test]
+fn drafts_change_nothing() {
+    let prompt: Vec<u32> = (0..40).map(|i| (i * i * 7 + 3) % VOCAB as u32).collect();
+    for (draft, seed, right) in [(Shape::Llama, 7, true), (Shape::Gemma3, 3, false)] {
+        for temperature in [0.0, 1.5] {
+            let sampling = Sampling { temperature, seed: 5, ..Sampling::default() };
+            let (plain, _) = answer(&mut engine(Shape::Llama), &prompt, &sampling, 60, false);
+            let mut engine = with_draft(Shape::Llama, draft, seed);
+            for again in [false, true] {
+                let (drafted, stats) = answer(&mut engine, &prompt, &sampling, 60, true);
+                assert!(plain == drafted, "{draft:?} at {temperature}");
+                // Once its passes are timed, a draft as slow as the model is not worth asking.
+                if right && temperature == 0.0 && !again {
+                    assert!(stats.accepted_tokens > 5, "{stats:?}");
+                }
+            }
+        }
     }
 }
 

@@ -38,6 +38,10 @@ pub(crate) struct Run {
     /// Context limit in tokens; 0 takes the model's own, but at most 8192 [setting: ctx]
     #[arg(long, value_name = "N")]
     ctx: Option<usize>,
+    /// A smaller model of the same vocabulary, whose guesses are checked: faster where it is often
+    /// right, the same output
+    #[arg(long, value_name = "MODEL", conflicts_with = "no_speculation")]
+    draft: Option<String>,
     /// Print the answer and its figures as JSON when it is complete
     #[arg(long)]
     json: bool,
@@ -62,7 +66,12 @@ impl Run {
         let recipe = Recipe::new(&self.sampling, self.output.clone())?;
         let interrupt = app.interrupt()?;
         let model = app.open_model(&name, &format!("run {name}"))?;
-        let running = self.engine.start(app, model, Need::Model { ctx: self.ctx })?;
+        let draft = match &self.draft {
+            Some(draft) => Some(app.open_model(draft, &format!("run {name} --draft {draft}"))?),
+            None => None,
+        };
+        let need = Need::Model { ctx: self.ctx };
+        let running = self.engine.start_with(app, model, draft, need)?;
 
         let Some(prompt) = prompt else {
             if !self.raw {

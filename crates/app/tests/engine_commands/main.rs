@@ -287,6 +287,19 @@ fn a_constraint_gives_the_same_with_guesses_of_what_it_forces() {
 }
 
 #[test]
+fn a_draft_changes_nothing_but_the_time() {
+    let home = Home::new(Kind::Base);
+    let args = ["--raw", "Once upon", "--max-tokens", "80", "--no-loop-detector"];
+    let plain = home.json("run", &[&args[..], &["--no-speculation"]].concat());
+    let drafted = home.json("run", &[&args[..], &["--draft", str_of(&home.model)]].concat());
+    assert_eq!(drafted["text"], plain["text"]);
+    assert!(drafted["accepted_tokens"].as_u64().unwrap() > 5, "{drafted}");
+    let bad = Home::new(Kind::Vocabulary);
+    let error = home.fails("run", &["--raw", "a", "--draft", str_of(&bad.model)], 9);
+    assert!(error.contains("the draft model cannot be used"), "{error}");
+}
+
+#[test]
 fn chat_needs_a_template() {
     let base = Home::new(Kind::Base);
     let error = base.fails("run", &["hello"], 9);

@@ -36,6 +36,11 @@ impl Pace {
         }
     }
 
+    /// Seconds of a pass over one row; 0 before the first.
+    pub(crate) fn alone(&self) -> f64 {
+        self.alone
+    }
+
     /// Cost of a further row, in passes over one; `None` before anything was measured.
     fn further(&self) -> Option<f64> {
         match (self.alone, self.further) {
@@ -76,9 +81,11 @@ impl Odds {
     }
 }
 
-/// Tokens to check in the next pass, at most `most`; 0 if none is worth it.
-pub(super) fn length(odds: &Odds, pace: &Pace, most: usize) -> usize {
+/// Tokens to check in the next pass, at most `most`; 0 if none is worth it. Guessing a token takes
+/// `guess_s` seconds itself.
+pub(super) fn length(odds: &Odds, pace: &Pace, guess_s: f64, most: usize) -> usize {
     let Some(further) = pace.further() else { return 0 };
+    let further = further + guess_s / pace.alone;
     let (chance, mut won, mut reach) = (odds.chance(), 1.0, 1.0);
     let mut best = (WORTH, 0);
     for count in 1..=most {
@@ -105,18 +112,20 @@ mod tests {
 
     #[test]
     fn nothing_is_checked_before_a_pass_was_timed() {
-        assert_eq!(length(&Odds::assume(0.99), &Pace::default(), MOST), 0);
+        assert_eq!(length(&Odds::assume(0.99), &Pace::default(), 0.0, MOST), 0);
     }
 
     #[test]
     fn the_length_follows_the_odds_and_the_cost() {
-        let at = |chance, further| length(&Odds::assume(chance), &pace(further), MOST);
+        let at = |chance, further| length(&Odds::assume(chance), &pace(further), 0.0, MOST);
         assert_eq!(at(0.05, 0.15), 0);
         assert_eq!(at(0.99, 0.05), MOST);
         assert_eq!(at(0.9, 2.0), 0, "several rows in one pass may cost more than several passes");
         assert!((1..=3).contains(&at(0.4, 0.15)));
         assert!(at(0.9, 0.15) > at(0.6, 0.15));
-        assert_eq!(length(&Odds::assume(0.99), &pace(0.05), 3), 3);
+        assert_eq!(length(&Odds::assume(0.99), &pace(0.05), 0.0, 3), 3);
+        assert!(length(&Odds::assume(0.8), &pace(0.1), 0.002, MOST) < at(0.8, 0.1));
+        assert_eq!(length(&Odds::assume(0.8), &pace(0.1), 0.010, MOST), 0);
     }
 
     #[test]

@@ -152,6 +152,16 @@ impl Tokenizer {
         self.0.vocab.len()
     }
 
+    /// The first difference between two vocabularies, for an error; `None` if ids mean the same.
+    pub fn differs_from(&self, other: &Self) -> Option<String> {
+        let (ours, theirs) = (self.vocab_size(), other.vocab_size());
+        if ours != theirs {
+            return Some(format!("{theirs} tokens, expected {ours}"));
+        }
+        let differs = |&id: &u32| self.token_text(id) != other.token_text(id);
+        (0..ours as u32).find(differs).map(|id| format!("token {id} is another one"))
+    }
+
     /// The token at the start of a text.
     pub fn bos(&self) -> Option<u32> {
         self.0.special.bos

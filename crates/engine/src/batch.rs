@@ -163,6 +163,9 @@ impl Batch {
 
     /// One pass for everything that runs. If the pool was stopped, all is as before it.
     pub(crate) fn turn(&mut self, model: &Model, out: &mut dyn FnMut(Event)) {
+        if self.running.is_empty() {
+            return;
+        }
         let read = self.plan();
         let start = Instant::now();
         let taking = self.running.iter_mut().filter(|run| !run.rows.is_empty());

@@ -115,6 +115,7 @@ fn there_is_a_bound_and_what_is_unknown_cannot_be_cancelled() {
     assert!(!engine.is_full());
     engine.reset();
     assert!(engine.running().is_empty());
+    engine.turn(&mut |event| came.take(event));
 }
 
 proptest! {

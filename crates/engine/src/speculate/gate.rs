@@ -20,6 +20,9 @@ impl Pace {
     const FIRST_GUESS: f64 = 0.2;
     /// Weight of a new measurement.
     const FRESH: f64 = 0.2;
+    /// How fast a measurement that is not repeated is forgotten: what kept guesses from being
+    /// checked may have passed.
+    const FORGET: f64 = 0.01;
 
     /// A pass over `rows` rows took `seconds`.
     pub(crate) fn note(&mut self, rows: usize, seconds: f64) {
@@ -30,9 +33,14 @@ impl Pace {
         };
         if rows == 1 {
             self.alone = blend(self.alone, seconds);
+            if self.further > 0.0 {
+                self.further += Self::FORGET * (Self::FIRST_GUESS * self.alone - self.further);
+            }
         } else if self.alone > 0.0 {
             let further = (seconds - self.alone) / (rows - 1) as f64;
-            self.further = blend(self.further, further.max(0.01 * self.alone));
+            // A row never has to cost more than a pass of its own.
+            let further = further.clamp(0.01 * self.alone, self.alone);
+            self.further = blend(self.further, further);
         }
     }
 
@@ -135,6 +143,15 @@ mod tests {
         assert!(odds.chance() < 0.1);
         (0..40).for_each(|_| odds.note(true));
         assert!(odds.chance() > 0.6);
+    }
+
+    #[test]
+    fn a_bad_measurement_is_forgotten() {
+        let mut pace = pace(50.0);
+        let odds = Odds::assume(0.8);
+        assert_eq!(length(&odds, &pace, 0.0, MOST), 0);
+        (0..300).for_each(|_| pace.note(1, 0.010));
+        assert!(length(&odds, &pace, 0.0, MOST) > 0);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use hearth_cell::{CellError, Death, Engine, Isolation, Reply, SpawnOptions};
 use hearth_engine::protocol::{
-    Event, Failure, FailureKind, Hello, Job, KvKind, LoadOptions, Stage, Stats,
+    Event, Failure, FailureKind, Hello, Job, KvKind, LoadOptions, ModelCard, Stage, Stats,
 };
 use hearth_hub::OpenModel;
 
@@ -175,6 +175,19 @@ impl Running {
         mut on_event: impl FnMut(Event) -> anyhow::Result<()>,
     ) -> anyhow::Result<Stats> {
         self.follow(app, self.submit(job)?, &mut on_event)
+    }
+
+    /// What the model's file says about itself.
+    pub(crate) fn describe(&self, app: &App) -> anyhow::Result<ModelCard> {
+        let mut found = None;
+        self.finish(app, Job::Describe, |event| {
+            if let Event::Described { card, .. } = event {
+                found = Some(*card);
+            }
+            Ok(())
+        })?;
+        let none = || exit::Failure::new(Code::Engine, "the engine gave no description");
+        found.ok_or_else(none)
     }
 
     /// Reads a reply to its end; progress that takes long is shown.

@@ -215,36 +215,28 @@ impl Recipe {
     /// a conversation that fills the context must still get one.
     pub(crate) fn summary(&self, prompt: Prompt) -> Generate {
         Generate {
-            prompt,
-            max_tokens: SUMMARY_TOKENS,
             sampling: self.sampling.clone(),
-            stop: Vec::new(),
-            constraint: None,
-            top_logprobs: None,
-            loop_detector: true,
             speculate: !self.output.no_speculation,
-            salt: 0,
             overflow: Overflow::DropOldest,
+            ..Generate::new(prompt, SUMMARY_TOKENS)
         }
     }
 
     /// The request for one prompt.
     pub(crate) fn generate(&self, prompt: Prompt) -> Generate {
         Generate {
-            prompt,
-            max_tokens: self.output.max_tokens,
             sampling: self.sampling.clone(),
             stop: self.output.stop.clone(),
             constraint: self.constraint.clone(),
             top_logprobs: self.output.logprobs,
             loop_detector: !self.output.no_loop_detector,
             speculate: !self.output.no_speculation,
-            salt: 0,
             overflow: match self.output.overflow {
                 OnOverflow::Error => Overflow::Error,
                 OnOverflow::DropOldest => Overflow::DropOldest,
                 OnOverflow::KeepEnd => Overflow::KeepEnd,
             },
+            ..Generate::new(prompt, self.output.max_tokens)
         }
     }
 }

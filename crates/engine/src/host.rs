@@ -335,15 +335,10 @@ pub(crate) fn request(message: &str) -> Failure {
 
 /// Figures of a job that reads tokens and produces none.
 fn stats(result: Result<(), Stopped>, prompt_tokens: usize, start: Instant) -> Stats {
+    let finish = if result.is_ok() { Finish::Stop } else { Finish::Cancelled };
     Stats {
-        finish: if result.is_ok() { Finish::Stop } else { Finish::Cancelled },
         prompt_tokens: prompt_tokens as u64,
-        cached_tokens: 0,
-        output_tokens: 0,
-        guessed_tokens: 0,
-        accepted_tokens: 0,
         prefill_ms: start.elapsed().as_secs_f64() * 1e3,
-        decode_ms: 0.0,
-        context: (0, 0),
+        ..Stats::ended(finish)
     }
 }

@@ -4,6 +4,8 @@
 //! (see the server). Every list and string that crosses the pipe is bounded by the frame limit;
 //! a value larger than one frame (rows of logits) is sent as several events.
 
+mod plain;
+
 use serde::{Deserialize, Serialize};
 
 /// Facts the sealed child cannot look up itself, because it reads no file and no clock zone.

@@ -88,7 +88,7 @@ pub fn serve<H: Host>(
         let result = match queue.take(&stop, host.running(), host.is_full()) {
             Work::End => return,
             Work::Cancelled(id) => {
-                out(Event::Done { id, stats: CANCELLED_UNSTARTED });
+                out(Event::Done { id, stats: Stats::ended(Finish::Cancelled) });
                 continue;
             }
             Work::Request(Request { id, job }) => {
@@ -125,19 +125,6 @@ pub fn serve<H: Host>(
         }
     }
 }
-
-/// What is said of a request that was cancelled while it waited.
-const CANCELLED_UNSTARTED: Stats = Stats {
-    finish: Finish::Cancelled,
-    prompt_tokens: 0,
-    cached_tokens: 0,
-    output_tokens: 0,
-    guessed_tokens: 0,
-    accepted_tokens: 0,
-    prefill_ms: 0.0,
-    decode_ms: 0.0,
-    context: (0, 0),
-};
 
 /// What the loop does next.
 enum Work {
@@ -312,7 +299,7 @@ mod tests {
             job: Job,
             out: &mut dyn FnMut(Event),
         ) -> Result<Option<Stats>, Failure> {
-            let done = Stats { finish: Finish::Stop, ..CANCELLED_UNSTARTED };
+            let done = Stats::ended(Finish::Stop);
             match job {
                 Logits { tokens } => {
                     self.running.push((id, tokens));
@@ -327,7 +314,7 @@ mod tests {
                     while !self.stop.load(Ordering::Acquire) {
                         std::thread::yield_now();
                     }
-                    Ok(Some(CANCELLED_UNSTARTED))
+                    Ok(Some(Stats::ended(Finish::Cancelled)))
                 }
                 Describe => panic!("fake defect"),
                 _ => Err(Failure { kind: FailureKind::Request, message: "no".into() }),
@@ -349,7 +336,7 @@ mod tests {
                 assert_ne!(token, 13, "fake defect");
                 out(Event::Tokens { id, tokens: vec![token] });
                 if tokens.is_empty() {
-                    let stats = Stats { finish: Finish::Stop, ..CANCELLED_UNSTARTED };
+                    let stats = Stats::ended(Finish::Stop);
                     out(Event::Done { id, stats });
                 }
             }
@@ -358,7 +345,7 @@ mod tests {
 
         fn cancel(&mut self, id: u64, out: &mut dyn FnMut(Event)) {
             self.running.retain(|run| run.0 != id);
-            out(Event::Done { id, stats: CANCELLED_UNSTARTED });
+            out(Event::Done { id, stats: Stats::ended(Finish::Cancelled) });
         }
 
         fn reset(&mut self) {

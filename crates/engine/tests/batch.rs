@@ -8,9 +8,7 @@ use std::sync::atomic::Ordering;
 
 use hearth_engine::gguf::Gguf;
 use hearth_engine::host::Engine;
-use hearth_engine::protocol::{
-    Event, Finish, Generate, Job, LoadOptions, Overflow, Prompt, Sampling, Stats,
-};
+use hearth_engine::protocol::{Event, Finish, Generate, Job, LoadOptions, Prompt, Sampling, Stats};
 use hearth_engine::worker::Host;
 use hearth_kernels::quant::TensorType;
 use proptest::prelude::*;
@@ -35,16 +33,12 @@ impl Ask {
         let period = 5 + self.seed as usize % 7;
         let prompt = (0..self.prompt).map(|i| ((i % period) * 31 % VOCAB) as u32).collect();
         Job::Generate(Box::new(Generate {
-            prompt: Prompt::Tokens(prompt),
-            max_tokens: self.most,
             sampling: Sampling { temperature: 0.4, seed: self.seed, ..Sampling::default() },
-            stop: Vec::new(),
-            constraint: None,
             top_logprobs: Some(2),
             loop_detector: false,
-            overflow: Overflow::Error,
             speculate: self.speculate,
             salt: self.seed % 2,
+            ..Generate::new(Prompt::Tokens(prompt), self.most)
         }))
     }
 }

@@ -5,9 +5,7 @@ mod tiny;
 
 use hearth_engine::gguf::Gguf;
 use hearth_engine::host::Engine;
-use hearth_engine::protocol::{
-    Event, Generate, Job, LoadOptions, Overflow, Prompt, Sampling, Stats,
-};
+use hearth_engine::protocol::{Event, Generate, Job, LoadOptions, Prompt, Sampling, Stats};
 use hearth_engine::worker::Host;
 use hearth_kernels::quant::TensorType;
 use proptest::prelude::*;
@@ -36,16 +34,11 @@ fn answer(
     speculate: bool,
 ) -> (Vec<Place>, Stats) {
     let job = Job::Generate(Box::new(Generate {
-        prompt: Prompt::Tokens(prompt.to_vec()),
-        max_tokens,
         sampling: sampling.clone(),
-        stop: Vec::new(),
-        constraint: None,
         top_logprobs: Some(3),
         loop_detector: false,
-        overflow: Overflow::Error,
         speculate,
-        salt: 0,
+        ..Generate::new(Prompt::Tokens(prompt.to_vec()), max_tokens)
     }));
     let mut places = Vec::new();
     let mut stats = None;

@@ -36,10 +36,7 @@ pub(super) fn ours(case: &Case, threads: usize) -> Result<(Speed, Shares)> {
         command.args([name, &value.to_string()]);
     }
     let report: Value = serde_json::from_str(&cargo::output(command.arg(&case.file))?)?;
-    let figure = |place: &str| {
-        let found = report.pointer(place).and_then(Value::as_f64);
-        found.with_context(|| format!("hearth bench has no {place}"))
-    };
+    let figure = |place: &str| figure(&report, place, "hearth bench");
     let speed = Speed { prefill: figure("/prefill_tok_s")?, decode: figure("/decode_tok_s")? };
     let shares = Shares {
         prefill: figure("/probe/prefill_share")?,
@@ -89,25 +86,25 @@ fn together(oracle: &Oracle, case: &Case, threads: usize) -> Result<Speed> {
         let text = cargo::output(command.arg("-m").arg(&case.file))?;
         let line = text.lines().find(|line| line.starts_with('{')).context("no line of figures")?;
         let line: Value = serde_json::from_str(line)?;
-        let figure = |key: &str| {
-            let found = line.get(key).and_then(Value::as_f64);
-            found.with_context(|| format!("llama-batched-bench has no {key}"))
-        };
-        best.prefill = best.prefill.max(figure("speed_pp")?);
-        best.decode = best.decode.max(figure("speed_tg")?);
+        let figure = |place: &str| figure(&line, place, "llama-batched-bench");
+        best.prefill = best.prefill.max(figure("/speed_pp")?);
+        best.decode = best.decode.max(figure("/speed_tg")?);
     }
     Ok(best)
+}
+
+/// The number at a place of a program's report, such as `/probe/read_gb_s`.
+pub(super) fn figure(report: &Value, place: &str, program: &str) -> Result<f64> {
+    let found = report.pointer(place).and_then(Value::as_f64);
+    found.with_context(|| format!("{program} has no {place}"))
 }
 
 fn best_of(runs: &[Value]) -> Result<Speed> {
     let mut best = Speed::default();
     for run in runs {
-        let number = |key: &str| {
-            let found = run.get(key).and_then(Value::as_f64);
-            found.with_context(|| format!("llama-bench has no {key}"))
-        };
-        let phase = if number("n_gen")? > 0.0 { &mut best.decode } else { &mut best.prefill };
-        *phase = phase.max(number("avg_ts")?);
+        let number = |place: &str| figure(run, place, "llama-bench");
+        let phase = if number("/n_gen")? > 0.0 { &mut best.decode } else { &mut best.prefill };
+        *phase = phase.max(number("/avg_ts")?);
     }
     ensure!(best.prefill > 0.0 || best.decode > 0.0, "llama-bench measured nothing");
     Ok(best)

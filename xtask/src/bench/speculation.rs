@@ -1,6 +1,7 @@
 //! What guessing tokens gains: each prompt answered with and without it, in turn. The answers must
 //! be the same, and the time of a token is compared.
 
+use super::measure::figure;
 use super::{Args, median};
 use crate::record::Row;
 use crate::{cargo, hearth, text};
@@ -55,11 +56,8 @@ fn gain(model: &str, prompt: &str, args: &Args) -> Result<f64> {
             command.args(["--threads", &args.threads.to_string()]).args(options);
             let answer: Value =
                 serde_json::from_str(&cargo::output(command.args([model, prompt]))?)?;
-            let figure = |key: &str| {
-                let found = answer.get(key).and_then(Value::as_f64);
-                found.with_context(|| format!("hearth run has no {key}"))
-            };
-            times.push(figure("decode_ms")? / figure("output_tokens")?.max(1.0));
+            let figure = |place: &str| figure(&answer, place, "hearth run");
+            times.push(figure("/decode_ms")? / figure("/output_tokens")?.max(1.0));
             let text = answer["text"].clone();
             let same = output.get_or_insert_with(|| text.clone()) == &text;
             ensure!(same, "speculation changes the answer to: {prompt}");

@@ -1,6 +1,7 @@
 //! From the start of the process to the first token, beside llama.cpp, and the memory of all our
 //! processes at work.
 
+use super::measure::figure;
 use super::{Args, median};
 use crate::oracle::Oracle;
 use crate::record::Row;
@@ -92,11 +93,8 @@ pub(super) fn warm(args: &Args) -> Result<Vec<Row>> {
     };
     let (mut warm, mut long) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds {
-        let figure = |report: Value, key: &str| {
-            report.get(key).and_then(Value::as_f64).with_context(|| format!("no {key}"))
-        };
-        warm.push(figure(run("20", &["--warm"])?, "warm_ms")?);
-        long.push(20e3 / figure(run("256", &[])?, "prefill_tok_s")?);
+        warm.push(figure(&run("20", &["--warm"])?, "/warm_ms", "hearth bench")?);
+        long.push(20e3 / figure(&run("256", &[])?, "/prefill_tok_s", "hearth bench")?);
     }
     let (warm, long) = (median(warm), median(long));
     Ok(vec![Row {

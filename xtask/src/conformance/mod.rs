@@ -45,7 +45,7 @@ impl Bench {
 
 /// What speed must not cost: the comparisons with exact arithmetic, for `bench`.
 pub(crate) fn quality(oracle: Option<&Path>) -> Result<Vec<Row>> {
-    divergence::compare(&Bench::open(oracle)?)
+    divergence::quality(&Bench::open(oracle)?)
 }
 
 type Comparison = fn(&Bench) -> Result<Vec<Row>>;

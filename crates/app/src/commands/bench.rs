@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use hearth_cell::peak_rss_bytes;
 use hearth_engine::protocol::{
-    BenchPlan, BenchReport, Event, Generate, Job, OpTime, Overflow, Probe, Prompt, Sampling,
+    BenchPlan, BenchReport, Event, Generate, Job, OpTime, Probe, Prompt,
 };
 use hearth_hub::readable;
 use serde_json::{Value, json};
@@ -123,21 +123,13 @@ impl Bench {
             running = start()?;
             times.push(running.engine.load_ms());
         }
-        times.sort_by(f64::total_cmp);
-        let middle = times.get(times.len() / 2).copied().unwrap_or_default();
-        Ok((running, middle))
+        Ok((running, middle(times)))
     }
 
     /// Milliseconds from a request, whose beginning an earlier one has left in the cache, to its
     /// end after one token: the median, after one that does not count.
     fn warm_ms(&self, app: &App, running: &Running) -> anyhow::Result<f64> {
-        let mut vocabulary = 1;
-        running.finish(app, Job::Describe, |event| {
-            if let Event::Described { card, .. } = event {
-                vocabulary = card.vocab_size.unwrap_or(1).max(1);
-            }
-            Ok(())
-        })?;
+        let vocabulary = running.describe(app)?.vocab_size.unwrap_or(1).max(1);
         let id = |i: u64| (i.wrapping_mul(7919) % vocabulary) as u32;
         let cached: Vec<u32> = (0..self.depth as u64).map(id).collect();
         let mut times = Vec::new();
@@ -150,9 +142,7 @@ impl Bench {
             running.finish(app, one_token(prompt), |_| Ok(()))?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
-        let mut times = times.split_off(1);
-        times.sort_by(f64::total_cmp);
-        Ok(times[times.len() / 2])
+        Ok(middle(times.split_off(1)))
     }
 
     /// Field names are stable.
@@ -184,20 +174,16 @@ impl Bench {
     }
 }
 
+/// The median; of two in the middle, the larger.
+fn middle(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or_default()
+}
+
 /// A request for the token after these.
 fn one_token(prompt: Vec<u32>) -> Job {
-    Job::Generate(Box::new(Generate {
-        prompt: Prompt::Tokens(prompt),
-        max_tokens: 1,
-        sampling: Sampling::default(),
-        stop: Vec::new(),
-        constraint: None,
-        top_logprobs: None,
-        loop_detector: false,
-        overflow: Overflow::Error,
-        speculate: false,
-        salt: 0,
-    }))
+    let request = Generate::new(Prompt::Tokens(prompt), 1);
+    Job::Generate(Box::new(Generate { speculate: false, ..request }))
 }
 
 /// Peak memory of all processes of this command: its own and the engine's.

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IsTerminal, Read};
 
 use clap::Args;
-use hearth_engine::protocol::{Event, Finish, Job, Message, Prompt};
+use hearth_engine::protocol::{Finish, Message, Prompt};
 
 use super::show::print_json;
 use crate::answer::{Show, generate};
@@ -156,21 +156,13 @@ impl Run {
 
 /// Refuses a conversation with a base model before anything is typed.
 fn require_template(app: &App, running: &Running) -> anyhow::Result<()> {
-    let mut reason = None;
-    running.finish(app, Job::Describe, |event| {
-        if let Event::Described { card, .. } = event {
-            reason = match (card.chat_template_error, card.chat_template) {
-                (Some(error), _) => Some(format!("its chat template cannot be used: {error}")),
-                (None, None) => Some(
-                    "it has no chat template: it is a base model, which continues text".to_owned(),
-                ),
-                (None, Some(_)) => None,
-            };
+    let card = running.describe(app)?;
+    let reason = match (card.chat_template_error, card.chat_template) {
+        (Some(error), _) => format!("its chat template cannot be used: {error}"),
+        (None, None) => {
+            "it has no chat template: it is a base model, which continues text".to_owned()
         }
-        Ok(())
-    })?;
-    let Some(reason) = reason else {
-        return Ok(());
+        (None, Some(_)) => return Ok(()),
     };
     let text = format!("this model cannot chat: {reason}. Use `--raw` to continue plain text");
     Err(Failure::new(Code::Engine, text))

@@ -7,7 +7,7 @@ use crate::exit::{Code, Failure, say};
 use crate::terminal::plain;
 use clap::Args;
 use hearth_cell::Isolation;
-use hearth_engine::protocol::{Event, Job, ModelCard};
+use hearth_engine::protocol::ModelCard;
 use hearth_hub::{Damage, Entry, HubError, Manifest, OpenModel, Store, StoredFile, Target};
 use hearth_hub::{open_path, readable, resolve};
 use serde_json::{Map, Value, json};
@@ -109,15 +109,7 @@ pub(super) fn describe(
     require_isolation: Option<Isolation>,
 ) -> anyhow::Result<ModelCard> {
     let engine = EngineArgs { threads: Some(1), kv: None, no_repack: false, require_isolation };
-    let running = engine.start(app, model, Need::Vocabulary)?;
-    let mut found = None;
-    running.finish(app, Job::Describe, |event| {
-        if let Event::Described { card, .. } = event {
-            found = Some(*card);
-        }
-        Ok(())
-    })?;
-    found.ok_or_else(|| Failure::new(Code::Engine, "the engine gave no description"))
+    engine.start(app, model, Need::Vocabulary)?.describe(app)
 }
 
 fn print_template(model: &str, card: Option<ModelCard>) -> anyhow::Result<()> {

@@ -69,7 +69,7 @@ impl Host for Fake {
             _ => return Err(refusal("unknown command")),
         };
         out(Event::Tokens { id, tokens });
-        Ok(Some(stats(finish)))
+        Ok(Some(Stats::ended(finish)))
     }
 
     fn reset(&mut self) {}
@@ -77,20 +77,6 @@ impl Host for Fake {
 
 fn refusal(message: &str) -> Failure {
     Failure { kind: FailureKind::Request, message: message.to_owned() }
-}
-
-fn stats(finish: Finish) -> Stats {
-    Stats {
-        finish,
-        prompt_tokens: 0,
-        cached_tokens: 0,
-        output_tokens: 0,
-        guessed_tokens: 0,
-        accepted_tokens: 0,
-        prefill_ms: 0.0,
-        decode_ms: 0.0,
-        context: (0, 0),
-    }
 }
 
 /// Makes a system call with these numbers; the error number, or 0.

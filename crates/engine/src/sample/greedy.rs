@@ -23,7 +23,7 @@ pub(super) fn largest(logits: &[f32]) -> (f32, bool) {
 ///
 /// # Errors
 /// A logit that is NaN or plus infinity, or none above minus infinity.
-pub(super) fn best(logits: &[f32]) -> Result<u32, SampleError> {
+pub(crate) fn best(logits: &[f32]) -> Result<u32, SampleError> {
     const CHUNK: usize = 1024;
     let (mut best, mut start) = (f32::NEG_INFINITY, 0);
     for (i, chunk) in logits.chunks(CHUNK).enumerate() {

@@ -12,7 +12,7 @@
 mod candidates;
 mod dist;
 mod dry;
-mod greedy;
+pub(crate) mod greedy;
 mod logit_bias;
 mod logprobs;
 mod min_p;

@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::block::{Scratch, Stopped, head};
 use crate::model::Model;
 use crate::protocol::KvKind;
+use crate::sample::greedy;
 use crate::session::{PREFILL_CHUNK, Part, Sequence, pass};
 use crate::speculate::Pace;
 
@@ -69,7 +70,9 @@ impl DraftModel {
             if self.model.pool.stopped() {
                 return Err(Stopped);
             }
-            guess.push(likeliest(&self.logits[..self.n_vocab]));
+            // Logits that are no numbers are no guess.
+            let Ok(token) = greedy::best(&self.logits[..self.n_vocab]) else { return Ok(()) };
+            guess.push(token);
             if guess.len() == count {
                 return Ok(());
             }
@@ -80,9 +83,4 @@ impl DraftModel {
             rows = 1;
         }
     }
-}
-
-fn likeliest(logits: &[f32]) -> u32 {
-    let best = (0..logits.len()).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
-    best.unwrap_or_default() as u32
 }

@@ -1,14 +1,15 @@
 //! Matrix products of activations with stored weights: `out[m][r] = sum over k of x[m][k] w[r][k]`.
 //!
 //! [`Weight::new`] brings a tensor into the form its kernel reads: integer tiles (`int.rs`, formats
-//! in `quant/*/tile.rs`), float tiles (`float.rs`), or the file's own bytes for the portable path
-//! (`rows.rs`). [`linear`] cuts the product into units for the pool. Every output has
-//! the same bits for any number of rows and any number of threads.
+//! in `quant/*/tile.rs`), the same in two planes (`planes.rs`), float tiles (`float.rs`), or the
+//! file's own bytes for the portable path (`rows.rs`). [`linear`] cuts the product into units for
+//! the pool. Every output has the same bits for any number of rows and any number of threads.
 
 mod acts;
 mod expand;
 mod float;
 mod int;
+mod planes;
 mod rows;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,8 @@
 //! One answer in progress: from rows of logits to tokens and text, until the model, a limit, a stop
 //! string, the constraint or the loop detector ends it. What runs the model is `batch.rs`.
 
+use hearth_kernels::matmul::Need;
+
 use crate::grammar::Matcher;
 use crate::host::request;
 use crate::protocol::{Event, Failure, Finish, Generate, TokenLogprob};
@@ -57,6 +59,13 @@ impl Answer {
     /// Tokens guessed and checked, and those of them that came true.
     pub(crate) fn guesses(&self) -> (u64, u64) {
         self.guesses
+    }
+
+    /// The logits that make a difference to the next token, `None` if all do: log-probabilities
+    /// are of the whole distribution, and a mask may leave only the unlikely.
+    pub(crate) fn need(&self) -> Option<Need> {
+        let all = self.writer.top.is_some() || self.choose.matcher.is_some();
+        self.choose.sampler.need().filter(|_| !all)
     }
 
     /// Appends the tokens that are worth checking in the next pass, at most `most`.

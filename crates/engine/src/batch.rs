@@ -181,7 +181,11 @@ impl Batch {
             first += run.rows.len();
         }
         if !wanted.is_empty() {
-            head(model, &mut self.scratch, &wanted, &mut self.logits);
+            let mut writing = self.running.iter().filter(|run| !run.wanted().is_empty());
+            // Of a single row only, so there is just one.
+            let need = writing.next().and_then(|run| run.answer.need());
+            let need = need.filter(|_| wanted.len() == 1);
+            head(model, &mut self.scratch, &wanted, need, &mut self.logits);
         }
         if model.pool.stopped() {
             for run in &mut self.running {

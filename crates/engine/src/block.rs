@@ -6,7 +6,7 @@
 //! Every row's result is the same bytes whatever its company, the chunking and the threads.
 
 use hearth_kernels::attention::{AttnJob, AttnShape, attention};
-use hearth_kernels::matmul::{Acts, Reads, linear};
+use hearth_kernels::matmul::{Acts, Need, Reads, linear};
 use hearth_kernels::ops;
 use hearth_kernels::rows::for_rows;
 
@@ -14,6 +14,7 @@ use crate::arch::Activation;
 use crate::kv::KvCache;
 use crate::model::Model;
 use crate::rope::RopeTable;
+use crate::screening::Screener;
 use crate::timers::{Op, Timers};
 use crate::weights::{Layer, Linear};
 
@@ -40,6 +41,8 @@ pub struct Scratch {
     acts: Acts,
     rope: RopeTable,
     rope_windowed: RopeTable,
+    /// What the head's screening has seen.
+    pub screener: Screener,
     /// Off unless a caller switches it on.
     pub timers: Timers,
 }
@@ -200,23 +203,51 @@ fn feed_forward(model: &Model, layer: &Layer, s: &mut Scratch) {
 }
 
 /// Logits of some rows of the last pass, in the order of `rows`. `[rows][V]`
-pub fn head(model: &Model, s: &mut Scratch, rows: &[usize], logits: &mut Vec<f32>) {
-    let (config, pool) = (&model.config, &model.pool);
-    let embd = config.n_embd;
+///
+/// With a `need`, those of a single row that it does not ask for may be minus infinity.
+pub fn head(
+    model: &Model,
+    s: &mut Scratch,
+    rows: &[usize],
+    need: Option<Need>,
+    logits: &mut Vec<f32>,
+) {
+    let (config, pool, output) = (&model.config, &model.pool, &model.weights.output);
     s.timers.begin();
     logits.resize(rows.len() * model.weights.n_vocab(), 0.0);
-    let normed = &mut s.normed[..rows.len() * embd];
-    for (&row, normed) in rows.iter().zip(normed.chunks_exact_mut(embd)) {
-        normed.copy_from_slice(&s.x[row * embd..][..embd]);
+    if need.is_some() && s.screener.wants(model) {
+        let some: Vec<usize> = Screener::pick(s.x.len() / config.n_embd).collect();
+        let inputs = head_inputs(model, &s.x, &mut s.normed, &some);
+        s.screener.note(model, inputs);
     }
-    ops::rmsnorm_in_place(pool, normed, &model.weights.output_norm, config.norm_eps);
-    s.acts.fill(pool, normed, rows.len(), embd, model.weights.output.weight.reads());
-    linear(pool, &s.acts, &mut [(&model.weights.output.weight, logits)]);
-    model.weights.output.finish(pool, logits);
+    let inputs = head_inputs(model, &s.x, &mut s.normed, rows); // [rows][E]
+    s.acts.fill(pool, inputs, rows.len(), config.n_embd, output.weight.reads());
+    match need.filter(|_| rows.len() == 1) {
+        Some(need) => s.screener.head(model, &s.acts, need, logits),
+        None => linear(pool, &s.acts, &mut [(&output.weight, logits)]),
+    }
+    output.finish(pool, logits);
     if let Some(cap) = config.final_softcap {
         ops::softcap(pool, logits, cap);
     }
     s.timers.lap(Op::Head);
+}
+
+/// Normed rows of `x`, in the order of `rows`.
+fn head_inputs<'a>(
+    model: &Model,
+    x: &[f32],
+    normed: &'a mut [f32],
+    rows: &[usize],
+) -> &'a mut [f32] {
+    let embd = model.config.n_embd;
+    let normed = &mut normed[..rows.len() * embd];
+    for (&row, normed) in rows.iter().zip(normed.chunks_exact_mut(embd)) {
+        normed.copy_from_slice(&x[row * embd..][..embd]);
+    }
+    let norm = &model.weights.output_norm;
+    ops::rmsnorm_in_place(&model.pool, normed, norm, model.config.norm_eps);
+    normed
 }
 
 /// x += y, with y finished and normalised first where the architecture says so.

@@ -25,6 +25,7 @@ pub mod protocol;
 pub mod reference;
 pub mod rope;
 pub mod sample;
+pub mod screening;
 pub mod session;
 pub mod speculate;
 pub mod stop;

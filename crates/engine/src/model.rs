@@ -1,9 +1,12 @@
 //! A loaded model: configuration, packed weights and the thread pool. Immutable after loading, so
 //! that any number of sequences can share it; what changes lives in [`crate::session::Session`].
+//! Only what screens the head is learned later, once, from the first inputs that the head sees: it
+//! changes speed and no result.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
+use hearth_kernels::matmul::Screen;
 use hearth_kernels::pool::Pool;
 
 use crate::arch::Config;
@@ -25,6 +28,7 @@ pub struct Model {
     pub pool: Arc<Pool>,
     /// Most tokens in a sequence.
     pub ctx: usize,
+    screen: OnceLock<Option<Screen>>,
 }
 
 impl Model {
@@ -50,6 +54,30 @@ impl Model {
             }
         };
         let weights = Weights::load(gguf, &config, (ctx, options.repack), &pool, cancel, progress)?;
-        Ok(Model { config, weights, pool, ctx })
+        Ok(Model { config, weights, pool, ctx, screen: OnceLock::new() })
+    }
+
+    /// Whether the head can be screened: its scores are what the matrix gives. A cap could make
+    /// different scores equal, and of equal ones the first is chosen.
+    pub(crate) fn screens(&self) -> bool {
+        let output = &self.weights.output;
+        output.weight.is_in_planes() && output.is_plain() && self.config.final_softcap.is_none()
+    }
+
+    /// Whether it was learned by now how the head is screened.
+    pub(crate) fn learned(&self) -> bool {
+        self.screen.get().is_some()
+    }
+
+    /// What screens the head, learned now from inputs of it, `states`, if it was not before.
+    pub(crate) fn screen(&self, states: Option<&[f32]>) -> Option<&Screen> {
+        if let (None, Some(states)) = (self.screen.get(), states) {
+            let learned = Screen::learn(&self.pool, &self.weights.output.weight, states);
+            if !self.pool.stopped() {
+                // Another sequence may have been faster, and serves as well.
+                let _ = self.screen.set(learned);
+            }
+        }
+        self.screen.get()?.as_ref()
     }
 }

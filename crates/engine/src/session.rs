@@ -1,10 +1,13 @@
 //! One mutable timeline: the tokens of a sequence and their cache. Prefill, decode, cut and resume;
 //! choosing tokens is `answer.rs`, running many at once `batch.rs`.
 
+use hearth_kernels::matmul::Need;
+
 use crate::block::{Chunk, Scratch, Stopped, forward, head};
 use crate::kv::KvCache;
 use crate::model::Model;
 use crate::protocol::KvKind;
+use crate::screening::Totals;
 use crate::timers::Timers;
 
 /// Rows of a prefill pass: enough to be bound by arithmetic, few enough for progress and memory.
@@ -93,6 +96,7 @@ pub struct Session {
     sequence: Sequence,
     scratch: Scratch,
     logits: Vec<f32>,
+    need: Option<Need>,
 }
 
 impl Session {
@@ -102,12 +106,24 @@ impl Session {
             sequence: Sequence::new(model, kind),
             scratch: Scratch::default(),
             logits: Vec::new(),
+            need: None,
         }
     }
 
     /// The sequence.
     pub fn sequence(&self) -> &Sequence {
         &self.sequence
+    }
+
+    /// Says which logits the caller will look at from now on; `None` for all, as at the beginning.
+    /// Of single rows, the others may then be minus infinity.
+    pub fn set_need(&mut self, need: Option<Need>) {
+        self.need = need;
+    }
+
+    /// What the head's screening did so far.
+    pub fn screened(&self) -> Totals {
+        self.scratch.screener.totals()
     }
 
     /// The stopwatch of this sequence's own passes.
@@ -120,8 +136,8 @@ impl Session {
         self.sequence.truncate(len);
     }
 
-    /// Appends tokens, `chunk` at a time, and returns the logits after the last one. `progress`
-    /// hears how many of them are done.
+    /// Appends tokens, `chunk` at a time, and returns the logits after the last one, as far as
+    /// they are needed ([`Session::set_need`]). `progress` hears how many of them are done.
     ///
     /// # Errors
     /// [`Stopped`]; the session is then as before the unfinished chunk.
@@ -143,7 +159,7 @@ impl Session {
             progress(done);
         }
         let last = (tokens.len() - 1) % chunk;
-        head(model, &mut self.scratch, &[last], &mut self.logits);
+        head(model, &mut self.scratch, &[last], self.need, &mut self.logits);
         if model.pool.stopped() { Err(Stopped) } else { Ok(&mut self.logits) }
     }
 
@@ -162,7 +178,7 @@ impl Session {
             self.pass(model, part)?;
             let rows: Vec<usize> = (0..part.len()).collect();
             for rows in rows.chunks(LOGIT_ROWS) {
-                head(model, &mut self.scratch, rows, &mut self.logits);
+                head(model, &mut self.scratch, rows, None, &mut self.logits);
                 if model.pool.stopped() {
                     return Err(Stopped);
                 }
@@ -197,6 +213,6 @@ pub fn step_together(
         .collect();
     pass(model, scratch, &mut parts)?;
     let rows: Vec<usize> = (0..sessions.len()).collect();
-    head(model, scratch, &rows, logits);
+    head(model, scratch, &rows, None, logits);
     if model.pool.stopped() { Err(Stopped) } else { Ok(()) }
 }

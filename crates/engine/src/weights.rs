@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hearth_kernels::bytes::Bytes;
-use hearth_kernels::matmul::Weight;
+use hearth_kernels::matmul::{Weight, WeightError};
 use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::{TensorType, dequantize};
 use hearth_kernels::rows::for_rows;
@@ -69,9 +69,14 @@ enum Order {
 }
 
 impl Linear {
+    /// Whether nothing is applied to the product.
+    pub fn is_plain(&self) -> bool {
+        self.scale.is_none() && self.bias.is_none()
+    }
+
     /// Applies scale and bias to every row of the product, where the file has them.
     pub fn finish(&self, pool: &Pool, product: &mut [f32]) {
-        if self.scale.is_none() && self.bias.is_none() {
+        if self.is_plain() {
             return;
         }
         let scale = self.scale.unwrap_or(1.0);
@@ -140,7 +145,7 @@ impl Weights {
             },
             blk,
             output_norm: loader.vector("output_norm.weight", config.n_embd)?,
-            output: loader.linear(output, n_vocab, config.n_embd, Order::ScaleFirst)?,
+            output: loader.head(output, n_vocab, config.n_embd)?,
             rope,
             rope_windowed: config.rope_windowed.clone(),
         })
@@ -176,6 +181,9 @@ impl Layer {
             .map(|linear| &linear.weight)
     }
 }
+
+/// How a matrix is brought into the form that its kernel reads.
+type Pack = fn(TensorType, usize, usize, Bytes, &Pool) -> Result<Weight, WeightError>;
 
 /// Walks the tensors, counting bytes for the progress bar.
 struct Loader<'a> {
@@ -224,13 +232,19 @@ impl<'a> Loader<'a> {
         (self.progress)(self.done, self.total);
     }
 
-    /// A matrix, packed for this machine.
-    fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Weight, ModelError> {
+    /// A matrix, packed for this machine by `pack`.
+    fn matrix(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        pack: Pack,
+    ) -> Result<Weight, ModelError> {
         if self.cancel.load(Ordering::Relaxed) {
             return Err(ModelError::Cancelled);
         }
         let (ty, bytes) = self.bytes(name, rows, cols)?;
-        let take = if self.repack { Weight::new } else { Weight::unpacked };
+        let take = if self.repack { pack } else { Weight::unpacked };
         let weight = take(ty, rows, cols, bytes.clone(), self.pool)
             .map_err(|error| ModelError::Unsupported(format!("tensor `{name}`: {error}")))?;
         if weight.is_packed() {
@@ -273,7 +287,23 @@ impl<'a> Loader<'a> {
         cols: usize,
         order: Order,
     ) -> Result<Linear, ModelError> {
-        let weight = self.matrix(&format!("{name}.weight"), rows, cols)?;
+        self.packed(name, rows, cols, order, Weight::new)
+    }
+
+    /// The head, of which often only the largest outputs are wanted.
+    fn head(&mut self, name: &str, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+        self.packed(name, rows, cols, Order::ScaleFirst, Weight::in_planes)
+    }
+
+    fn packed(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        order: Order,
+        pack: Pack,
+    ) -> Result<Linear, ModelError> {
+        let weight = self.matrix(&format!("{name}.weight"), rows, cols, pack)?;
         let scale = self.optional(&format!("{name}.scale"), 1)?.map(|values| values[0]);
         Ok(Linear { weight, scale, bias: self.optional(&format!("{name}.bias"), rows)?, order })
     }

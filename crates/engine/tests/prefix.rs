@@ -41,7 +41,7 @@ fn run(
     let (mut scratch, mut logits) = (Scratch::default(), Vec::new());
     let mut parts = [Part { sequence: &mut sequence, tokens: &tokens[found..] }];
     pass(model, &mut scratch, &mut parts).expect("not stopped");
-    head(model, &mut scratch, &[tokens.len() - found - 1], &mut logits);
+    head(model, &mut scratch, &[tokens.len() - found - 1], None, &mut logits);
     (sequence, found, logits.iter().map(|x| x.to_bits()).collect())
 }
 

@@ -94,6 +94,80 @@ proptest! {
     }
 }
 
+proptest! {
+    /// What lets the head be screened: the choice is the same with only the logits that the sampler
+    /// says it needs.
+    #[test]
+    fn what_is_not_needed_changes_no_choice(
+        settings in settings(),
+        (near, plain, draws) in any::<(bool, bool, bool)>(),
+        whole in any::<bool>(),
+        logits in prop::collection::vec(-20.0f32..20.0, VOCAB),
+    ) {
+        let settings = Sampling {
+            repeat_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            dry_multiplier: 0.0,
+            logit_bias: Vec::new(),
+            mirostat: None,
+            temperature: if draws { settings.temperature } else { 0.0 },
+            top_k: if near { 0 } else { settings.top_k },
+            top_p: if near { 1.0 } else { settings.top_p },
+            typical_p: if near || plain { 1.0 } else { settings.typical_p },
+            xtc_probability: if plain { 0.0 } else { settings.xtc_probability },
+            ..settings
+        };
+        let (mut full, mut screened) = (sampler(&settings), sampler(&settings));
+        let need = full.need();
+        prop_assert!(need.is_some() || settings.top_k == 0 && (settings.min_p == 0.0 || !near));
+        for step in 0..20 {
+            // Equal logits too.
+            let round = |x: &f32| if whole { x.round() } else { *x };
+            let mut all: Vec<f32> = logits.iter().map(round).collect();
+            all.rotate_left(step);
+            let mut some = all.clone();
+            if let Some(need) = need {
+                let mut sorted = all.clone();
+                sorted.sort_by(|a, b| b.total_cmp(a));
+                let rank = if need.top == 0 { VOCAB } else { need.top.min(VOCAB) };
+                let least = sorted[rank - 1].max(sorted[0] - need.within);
+                let out = some.iter_mut().filter(|logit| **logit < least);
+                out.for_each(|logit| *logit = f32::NEG_INFINITY);
+            }
+            let token = full.sample(&mut all).expect("a token");
+            prop_assert_eq!(screened.sample(&mut some), Ok(token));
+        }
+    }
+}
+
+#[test]
+fn settings_that_look_at_every_logit_need_all() {
+    let draw = Sampling { temperature: 1.0, ..Sampling::default() };
+    let plain = Sampling { top_k: 0, min_p: 0.0, ..draw.clone() };
+    let some: [Sampling; 4] = [
+        Sampling::default(),
+        draw.clone(),
+        Sampling { top_p: 1.0, min_p: 0.1, ..plain.clone() },
+        Sampling { xtc_probability: 0.5, typical_p: 0.5, ..draw.clone() },
+    ];
+    let all: [Sampling; 9] = [
+        plain.clone(),
+        Sampling { min_p: 0.1, top_p: 0.9, ..plain.clone() },
+        Sampling { min_p: 0.1, top_p: 1.0, typical_p: 0.5, ..plain.clone() },
+        Sampling { mirostat: Some((5.0, 0.1)), ..draw.clone() },
+        Sampling { repeat_penalty: 1.1, ..Sampling::default() },
+        Sampling { frequency_penalty: 0.1, ..Sampling::default() },
+        Sampling { presence_penalty: 0.1, ..draw.clone() },
+        Sampling { dry_multiplier: 0.8, ..Sampling::default() },
+        Sampling { logit_bias: vec![(3, 1.0)], ..Sampling::default() },
+    ];
+    assert!(some.iter().all(|settings| sampler(settings).need().is_some()));
+    for settings in &all {
+        assert_eq!(sampler(settings).need(), None, "{settings:?}");
+    }
+}
+
 #[test]
 fn the_defaults_take_the_best_token() {
     let mut logits: Vec<f32> = (0..VOCAB).map(|id| ((id * 37) % 101) as f32).collect();

@@ -3,7 +3,7 @@
 //! Targets are ratios to llama.cpp on a machine with byte dot products of 512 bits; a machine
 //! without them has targets of its own, see [`Case::targets`].
 
-use super::{Args, speculation, start};
+use super::{Args, screening, speculation, start};
 use crate::record::Row;
 use crate::{conformance, fetch};
 use anyhow::{Result, bail};
@@ -76,6 +76,7 @@ const GROUPS: &[Group] = &[
     }),
     Group("memory", "peak memory at work", || Ok(Measure::Alone(start::memory))),
     Group("speculation", "what guessing tokens gains", || Ok(Measure::Alone(speculation::run))),
+    Group("screening", "what screening the head gains", || Ok(Measure::Alone(screening::run))),
 ];
 
 /// The groups' names, for help and errors.

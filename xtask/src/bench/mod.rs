@@ -7,6 +7,7 @@
 
 mod cases;
 mod measure;
+mod screening;
 mod speculation;
 mod start;
 

@@ -17,6 +17,7 @@ mod logit_bias;
 mod logprobs;
 mod min_p;
 mod mirostat;
+mod need;
 mod penalties;
 mod rng;
 mod settings;
@@ -34,6 +35,7 @@ pub use settings::SettingError;
 
 use crate::protocol::Sampling;
 use candidates::Candidates;
+use hearth_kernels::matmul::Need;
 use rng::Rng;
 
 /// Changes single logits of the whole vocabulary; the history is what [`Self::accept`] has seen.
@@ -68,6 +70,7 @@ pub struct Sampler {
     pick: Pick,
     rng: Rng,
     candidates: Candidates,
+    need: Option<Need>,
 }
 
 /// Logits from which no token can be chosen.
@@ -143,7 +146,14 @@ impl Sampler {
         };
         let top_k = if settings.mirostat.is_some() { 0 } else { settings.top_k };
         let (rng, candidates) = (Rng::new(settings.seed), Candidates::default());
-        Ok(Self { vocab_size, adjust, top_k, narrow, pick, rng, candidates })
+        let need = need::need(settings, !adjust.is_empty());
+        Ok(Self { vocab_size, adjust, top_k, narrow, pick, rng, candidates, need })
+    }
+
+    /// The logits that make a difference to [`Sampler::sample`]: it would choose the same if all
+    /// others were minus infinity. `None` if all do.
+    pub fn need(&self) -> Option<Need> {
+        self.need
     }
 
     /// Chooses the next token from `logits`, one per token of the vocabulary, which biases and

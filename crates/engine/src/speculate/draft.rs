@@ -66,7 +66,7 @@ impl DraftModel {
             rows = part.len();
         }
         loop {
-            head(&self.model, &mut self.scratch, &[rows - 1], &mut self.logits);
+            head(&self.model, &mut self.scratch, &[rows - 1], None, &mut self.logits);
             if self.model.pool.stopped() {
                 return Err(Stopped);
             }

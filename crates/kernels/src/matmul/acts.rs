@@ -131,6 +131,25 @@ impl Acts {
         });
     }
 
+    /// Writes the values that integer kernels multiply with in place of row `row`.
+    ///
+    /// # Panics
+    /// If there is no such row in that form, or `out` is not a row long.
+    pub(super) fn seen(&self, row: usize, out: &mut [f32]) {
+        assert!(row < self.rows && out.len() == self.cols, "row {row} of {}", self.rows);
+        let panel = (0..).find(|&index| panel_rows(index, self.rows).contains(&row));
+        let rows = panel_rows(panel.expect("panels hold every row"), self.rows);
+        let (m, r, runs) = (rows.len(), row - rows.start, self.cols / 32);
+        let (quants, meta) = (rows.start * runs * 8 + r, rows.start * runs * META + r);
+        for (run, out) in out.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+            let scale = f32::from_bits(self.meta[meta + run * META * m]);
+            for (group, out) in out.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                let word = self.quants[quants + (run * 8 + group) * m].to_le_bytes();
+                *out = word.map(|q| f32::from(q as i8) * scale);
+            }
+        }
+    }
+
     /// Panel number `index`.
     pub(super) fn panel(&self, index: usize) -> Panel {
         let Range { start: first, end } = panel_rows(index, self.rows);
@@ -208,7 +227,7 @@ fn thirty_two<I: Isa>(sums: i32) -> u32 {
 
 /// Scale and quants of one run.
 #[inline(always)]
-fn quantize_run<I: Isa>(isa: I, run: &[f32; 32]) -> (f32, [i8; 32]) {
+pub(super) fn quantize_run<I: Isa>(isa: I, run: &[f32; 32]) -> (f32, [i8; 32]) {
     let (mut peak, mut taint) = (isa.splat(0.0), isa.splat(0.0));
     let mut bytes = [0i8; 32];
     let p = run.as_ptr();

@@ -12,7 +12,7 @@ use super::acts::{META, Meta, Panel};
 use super::expand::{self, Expanded};
 use crate::cpu::Kernel;
 use crate::isa::Isa;
-use crate::quant::tile::{DotForm, Source, Tile};
+use crate::quant::tile::{DotForm, Source};
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -43,11 +43,15 @@ const GROUP: usize = 4;
 /// Panels from which on unpacking beforehand pays.
 const MANY: usize = 3;
 
+/// Bytes of weights that are asked for ahead of their use by a single row, which waits for nothing
+/// else.
+const AHEAD: usize = 4096;
+
 /// Room for unpacked weights.
 #[repr(align(64))]
 struct Unpacked([MaybeUninit<u8>; GROUP * CHUNK * expand::MAX_UNITS * 16]);
 
-impl<T: Tile> Kernel for IntTiles<'_, T> {
+impl<T: Source> Kernel for IntTiles<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -71,7 +75,7 @@ impl<T: Tile> Kernel for IntTiles<'_, T> {
     }
 }
 
-impl<T: Tile> IntTiles<'_, T> {
+impl<T: Source> IntTiles<'_, T> {
     /// For many panels: some runs of some tiles are unpacked and multiplied with all panels.
     #[inline(always)]
     fn run_expanded<I: Isa>(&self, isa: I) {
@@ -112,7 +116,7 @@ impl<T: Tile> IntTiles<'_, T> {
     /// # Safety
     /// Tile and panel have these runs, and the outputs exist.
     #[inline(always)]
-    unsafe fn rows<I: Isa, S: Source>(
+    pub(super) unsafe fn rows<I: Isa, S: Source>(
         &self,
         isa: I,
         w: *const u8,
@@ -168,7 +172,7 @@ impl<T: Tile> IntTiles<'_, T> {
 /// # Safety
 /// `w` points to whole blocks of these runs, and the panel holds `M` rows that have them.
 #[inline(always)]
-unsafe fn tile<I: Isa, S: Source, const M: usize>(
+pub(super) unsafe fn tile<I: Isa, S: Source, const M: usize>(
     isa: I,
     w: *const u8,
     panel: Panel,
@@ -180,6 +184,9 @@ unsafe fn tile<I: Isa, S: Source, const M: usize>(
     let (mut q, mut meta) =
         unsafe { (panel.quants.add(runs.start * 8 * M), panel.meta.add(runs.start * META * M)) };
     for _ in 0..runs.len() / S::RUNS {
+        if M == 1 {
+            prefetch(isa, w, S::UNITS);
+        }
         for run in 0..S::RUNS {
             // SAFETY: runs, quants and meta go on together to the ends the caller vouches for.
             unsafe {
@@ -222,7 +229,7 @@ unsafe fn dots<I: Isa, S: Source, const M: usize>(
     // SAFETY: as the caller's.
     unsafe {
         match S::DOT {
-            DotForm::Signed => out = signed_dots::<I, S, M>(isa, w, run, q, meta),
+            DotForm::Signed => out = signed_dots(isa, |i| S::pair(isa, w, run, i), q, meta),
             DotForm::Halves => {
                 let k = S::halves::<I>(w, run);
                 let k = (isa.half_scales(k), isa.half_scales(k.add(I::LANES)));
@@ -338,15 +345,14 @@ unsafe fn half_mins<I: Isa, S: Source>(
     }
 }
 
-/// As [`dots`], for signed weights.
+/// As [`dots`], for signed weights, whose groups `2 i` and `2 i + 1` are `pair(i)`.
 ///
 /// # Safety
 /// As [`dots`].
 #[inline(always)]
-unsafe fn signed_dots<I: Isa, S: Source, const M: usize>(
+pub(super) unsafe fn signed_dots<I: Isa, const M: usize>(
     isa: I,
-    w: *const u8,
-    run: usize,
+    pair: impl Fn(usize) -> (I::Bytes, I::Bytes),
     q: *const i32,
     meta: *const u32,
 ) -> [I::Floats; M] {
@@ -357,13 +363,13 @@ unsafe fn signed_dots<I: Isa, S: Source, const M: usize>(
         for m in 1..M {
             s[m] = isa.signed_start(meta.add(Meta::Sum as usize * M + m).cast());
         }
-        for pair in 0..4 {
-            let (a, b) = S::pair(isa, w, run, pair);
+        for i in 0..4 {
+            let (a, b) = pair(i);
             for m in 0..M {
-                s[m] = isa.pin_ints(isa.dot_signed(s[m], a, q.add(2 * pair * M + m)));
+                s[m] = isa.pin_ints(isa.dot_signed(s[m], a, q.add(2 * i * M + m)));
             }
             for m in 0..M {
-                s[m] = isa.pin_ints(isa.dot_signed(s[m], b, q.add((2 * pair + 1) * M + m)));
+                s[m] = isa.pin_ints(isa.dot_signed(s[m], b, q.add((2 * i + 1) * M + m)));
             }
         }
         for m in 0..M {
@@ -371,6 +377,16 @@ unsafe fn signed_dots<I: Isa, S: Source, const M: usize>(
         }
     }
     out
+}
+
+/// Asks for the weights that come [`AHEAD`] of a block of `units`.
+#[inline(always)]
+pub(super) fn prefetch<I: Isa>(isa: I, block: *const u8, units: usize) {
+    let mut at = 0;
+    while at < units * I::LANES {
+        isa.prefetch(block.wrapping_add(AHEAD + at));
+        at += 64;
+    }
 }
 
 /// Sums that begin at minus the offset `2^shift` times the sum of the activations.

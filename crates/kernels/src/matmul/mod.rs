@@ -1,20 +1,24 @@
 //! Matrix products of activations with stored weights: `out[m][r] = sum over k of x[m][k] w[r][k]`.
 //!
 //! [`Weight::new`] brings a tensor into the form its kernel reads: integer tiles (`int.rs`, formats
-//! in `quant/*/tile.rs`), float tiles (`float.rs`), or the file's own bytes for the portable path
-//! (`rows.rs`). [`linear`] cuts the product into units for the pool. Every output has
-//! the same bits for any number of rows and any number of threads.
+//! in `quant/*/tile.rs`), the same in two planes (`planes.rs`), float tiles (`float.rs`), or the
+//! file's own bytes for the portable path (`rows.rs`). [`linear`] cuts the product into units for
+//! the pool. Every output has the same bits for any number of rows and any number of threads.
+//! [`Screen`] computes only the largest outputs of a weight in planes, with the same bits.
 
 mod acts;
 mod expand;
 mod float;
 mod int;
+mod planes;
 mod rows;
+mod screen;
 #[cfg(test)]
 mod tests;
 mod weight;
 
 pub use acts::{Acts, Reads};
+pub use screen::{Need, Screen, Screened, Work};
 pub use weight::{Weight, WeightError};
 
 use crate::isa::Isa;

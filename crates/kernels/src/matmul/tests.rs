@@ -186,6 +186,32 @@ fn a_packed_weight_gives_back_its_rows() {
 }
 
 #[test]
+fn planes_change_no_bit() {
+    let ty = TensorType::Q8_0;
+    for cpu in all_cpus() {
+        let pool = Pool::with_cpu(2, cpu);
+        for (rows, cols) in [(1, 32), (8, 64), (21, 640), (75, 2048)] {
+            let bytes = weights(ty, rows, cols, 77);
+            let whole = pack(&pool, ty, rows, cols, bytes.clone());
+            let planes = Weight::in_planes(ty, rows, cols, bytes.into(), &pool).unwrap();
+            assert!(planes.is_packed() && planes.bytes() == whole.bytes());
+            for m in [1, 2, 3, 4, 8, 17, 40] {
+                let x = inputs(m, cols);
+                let (a, b) = (product(&pool, &whole, &x, m), product(&pool, &planes, &x, m));
+                let same = a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits());
+                assert!(same, "{cpu:?} {rows}x{cols}, {m} rows");
+            }
+            let (mut a, mut b) = (vec![0.0f32; cols], vec![0.0f32; cols]);
+            for r in 0..rows {
+                whole.row(r, &mut a);
+                planes.row(r, &mut b);
+                assert!(a.iter().zip(&b).all(|(a, b)| a.to_bits() == b.to_bits()), "row {r}");
+            }
+        }
+    }
+}
+
+#[test]
 fn wrong_sizes_are_named() {
     let pool = Pool::new(1);
     let error = |rows, cols, len| {

@@ -4,6 +4,7 @@ use super::Acts;
 use super::acts::{Reads, panel_rows};
 use super::float::{FloatTile, Output, WIDE};
 use super::int::IntTiles;
+use super::planes::{PlaneTiles, Planes};
 use super::rows::{self, Rows};
 use crate::bytes::Bytes;
 use crate::cpu::Cpu;
@@ -74,6 +75,8 @@ pub struct Weight {
 enum Form {
     /// Tiles of as many rows as lanes.
     Int(Pages),
+    /// The same in two planes.
+    Planes(Planes),
     /// Tiles of `WIDE` vectors of rows.
     Float(Pages),
     /// The file's bytes.
@@ -171,6 +174,30 @@ impl Weight {
         Ok(Self { ty, rows, cols, cpu: pool.cpu(), form })
     }
 
+    /// As [`Weight::new`], for a matrix of whose product mostly the largest outputs are wanted: a
+    /// type that has planes is laid out in them, so that [`super::Screen`] can tell the others by
+    /// half of the bytes. Whole products stay the same, bit for bit.
+    ///
+    /// # Errors
+    /// As [`Weight::new`].
+    pub fn in_planes(
+        ty: TensorType,
+        rows: usize,
+        cols: usize,
+        data: Bytes,
+        pool: &Pool,
+    ) -> Result<Self, WeightError> {
+        if ty != TensorType::Q8_0 {
+            return Self::new(ty, rows, cols, data, pool);
+        }
+        row_bytes(ty, rows, cols, data.len())?;
+        let form = Form::Planes(Planes::pack(&data, rows, pool)?);
+        if pool.stopped() {
+            return Err(WeightError::Stopped);
+        }
+        Ok(Self { ty, rows, cols, cpu: pool.cpu(), form })
+    }
+
     /// Takes `data`, row after row of `ty`, as it is: no memory is needed, and products are slower.
     ///
     /// # Errors
@@ -184,6 +211,19 @@ impl Weight {
     ) -> Result<Self, WeightError> {
         row_bytes(ty, rows, cols, data.len())?;
         Ok(Self { ty, rows, cols, cpu: pool.cpu(), form: Form::Rows(data) })
+    }
+
+    /// Whether it is laid out in planes.
+    pub fn is_in_planes(&self) -> bool {
+        self.planes().is_some()
+    }
+
+    /// Its planes, if it is laid out in them.
+    pub(super) fn planes(&self) -> Option<&Planes> {
+        match &self.form {
+            Form::Planes(planes) => Some(planes),
+            _ => None,
+        }
     }
 
     /// Rows: the length of an output.
@@ -208,7 +248,7 @@ impl Weight {
 
     /// The form of its input that it reads.
     pub fn reads(&self) -> Reads {
-        let quants = matches!(self.form, Form::Int(_));
+        let quants = matches!(self.form, Form::Int(_) | Form::Planes(_));
         Reads { quants, floats: !quants }
     }
 
@@ -216,6 +256,7 @@ impl Weight {
     pub fn bytes(&self) -> usize {
         match &self.form {
             Form::Int(pages) | Form::Float(pages) => pages.len(),
+            Form::Planes(planes) => planes.len(),
             Form::Rows(bytes) => bytes.len(),
         }
     }
@@ -246,6 +287,16 @@ impl Weight {
                     dequantize(self.ty, block, out);
                 }
             }
+            Form::Planes(planes) => {
+                let (lanes, mut tile) = (self.lanes(), [0u8; 34 * 16]);
+                let mut block = [0u8; 34];
+                for (b, out) in out.chunks_exact_mut(block_len).enumerate() {
+                    let tile = &mut tile[..34 * lanes];
+                    planes.join(self.cpu, r / lanes, b..b + 1, tile);
+                    q8_0::tile::Q8_0Tile::restore(tile, lanes, r % lanes, &mut block);
+                    dequantize(self.ty, &block, out);
+                }
+            }
             Form::Float(pages) => {
                 let rows = self.tile_rows();
                 let tile = &pages.as_slice()[r / rows * self.tile_bytes()..][..self.tile_bytes()];
@@ -257,6 +308,14 @@ impl Weight {
         }
     }
 
+    /// The bytes of an integer tile.
+    pub(super) fn int_tile(&self, tile: usize) -> &[u8] {
+        match &self.form {
+            Form::Int(pages) => &pages.as_slice()[tile * self.tile_bytes()..][..self.tile_bytes()],
+            _ => unreachable!("{} in another form than integer tiles", self.ty),
+        }
+    }
+
     /// Lanes of the instructions it was packed for.
     pub(super) fn lanes(&self) -> usize {
         self.cpu.lanes()
@@ -265,7 +324,7 @@ impl Weight {
     /// Rows of a tile; the last tile may have fewer.
     pub(super) fn tile_rows(&self) -> usize {
         match self.form {
-            Form::Int(_) => self.lanes(),
+            Form::Int(_) | Form::Planes(_) => self.lanes(),
             Form::Float(_) => self.lanes() * WIDE,
             Form::Rows(_) => rows::ROWS,
         }
@@ -280,6 +339,7 @@ impl Weight {
     pub(super) fn tile_bytes(&self) -> usize {
         match &self.form {
             Form::Int(pages) | Form::Float(pages) => pages.len() / self.tiles().max(1),
+            Form::Planes(planes) => planes.tile_bytes(),
             Form::Rows(bytes) => bytes.len() / self.rows.max(1) * self.tile_rows(),
         }
     }
@@ -308,6 +368,9 @@ impl Weight {
                 panels,
                 acts,
             }), unreachable!("{} has no tiles", self.ty)),
+            Form::Planes(planes) => {
+                self.cpu.run(PlaneTiles { planes, tiles, out, width: self.rows, panels, acts });
+            }
             Form::Float(pages) => {
                 let rows = self.acts_rows(panels, acts);
                 for tile in tiles {
@@ -351,7 +414,7 @@ impl Weight {
 }
 
 /// Room for `rows` rows of `row_bytes` in tiles of `tile_rows`.
-fn room(rows: usize, row_bytes: usize, tile_rows: usize) -> Result<Pages, WeightError> {
+pub(super) fn room(rows: usize, row_bytes: usize, tile_rows: usize) -> Result<Pages, WeightError> {
     let bytes =
         rows.div_ceil(tile_rows).checked_mul(tile_rows).and_then(|r| r.checked_mul(row_bytes));
     let bytes = bytes.unwrap_or(usize::MAX);

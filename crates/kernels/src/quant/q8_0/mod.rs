@@ -7,6 +7,7 @@
 //!
 //! `x = d q`
 
+pub(crate) mod planes;
 pub(crate) mod tile;
 
 use super::block::{Block, inverse, part_mut, signed_peak};

@@ -4,8 +4,9 @@
 //! being `portable`, `avx2` or `best`. Each figure is the best call within a short time, as
 //! neighbours on the machine only ever slow a call down.
 
+use hearth_kernels::bytes::Bytes;
 use hearth_kernels::cpu::{Cpu, Level};
-use hearth_kernels::matmul::{Acts, Weight, linear};
+use hearth_kernels::matmul::{Acts, Weight, WeightError, linear};
 use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::{TensorType, quantize};
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 /// Time for one figure.
 const BUDGET: Duration = Duration::from_millis(250);
 
-const ROWS: [usize; 5] = [1, 4, 8, 64, 512];
+const ROWS: [usize; 7] = [1, 2, 4, 8, 16, 64, 512];
 const SHAPES: [(usize, usize); 3] = [(64, 1024), (2048, 2048), (576, 1536)];
 
 fn main() {
@@ -29,12 +30,19 @@ fn main() {
     println!("{pool:?}; rows {ROWS:?}: GOP/s, and GB/s at one row");
     for ty in TensorType::all().filter(|ty| wanted.is_empty() || wanted.contains(ty)) {
         for (rows, cols) in SHAPES {
-            report(&pool, ty, rows, cols);
+            report(&pool, ty, rows, cols, Weight::new);
+        }
+        if ty == TensorType::Q8_0 {
+            println!("in planes:");
+            report(&pool, ty, 2048, 2048, Weight::in_planes);
         }
     }
 }
 
-fn report(pool: &Pool, ty: TensorType, rows: usize, cols: usize) {
+/// Brings a tensor of some rows and columns into a kernel's form.
+type Pack = fn(TensorType, usize, usize, Bytes, &Pool) -> Result<Weight, WeightError>;
+
+fn report(pool: &Pool, ty: TensorType, rows: usize, cols: usize, pack: Pack) {
     let Some(row_bytes) = ty.row_bytes(cols) else { return };
     let mut seed = 1u64;
     let mut float = || {
@@ -47,7 +55,7 @@ fn report(pool: &Pool, ty: TensorType, rows: usize, cols: usize) {
     // Copies beyond the caches, so that one row measures memory.
     let copies = ((96 << 20) / bytes.len()).clamp(1, 64);
     let weights: Vec<Weight> = (0..copies)
-        .map(|_| Weight::new(ty, rows, cols, bytes.clone().into(), pool).expect("a valid weight"))
+        .map(|_| pack(ty, rows, cols, bytes.clone().into(), pool).expect("a valid weight"))
         .collect();
     print!("{ty:>7} {rows}x{cols}:");
     for m in ROWS {

@@ -5,7 +5,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::acts::{META, Meta, Panel};
-use super::int::{prefetch, signed_dots};
+use super::int::{IntTiles, prefetch, signed_dots};
 use super::weight::WeightError;
 use crate::cpu::{Cpu, Kernel};
 use crate::disjoint::Disjoint;
@@ -16,6 +16,8 @@ use crate::quant::TensorType;
 use crate::quant::q8_0::planes::{HIGH, LOW, join, split};
 use crate::quant::q8_0::tile::Q8_0Tile;
 use crate::quant::tile::Tile;
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Tiles of a Q8_0 weight: the high plane of all, then the low plane of all.
@@ -188,6 +190,9 @@ impl Kernel for PlaneTiles<'_> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
+        if self.panels.len() > 1 {
+            return self.run_joined(isa);
+        }
         for index in self.panels.clone() {
             let panel = self.acts.panel(index);
             for t in self.tiles.clone() {
@@ -208,7 +213,52 @@ impl Kernel for PlaneTiles<'_> {
     }
 }
 
+/// Blocks that are joined at a time: with the same columns of a panel they stay in the first-level
+/// cache.
+const CHUNK: usize = 16;
+
+/// Room for joined blocks.
+#[repr(align(64))]
+struct Joined([MaybeUninit<u8>; CHUNK * 34 * 16]);
+
 impl PlaneTiles<'_> {
+    /// For several panels: some blocks of a tile are joined once and multiplied with all panels.
+    #[inline(always)]
+    fn run_joined<I: Isa>(&self, isa: I) {
+        let blocks = self.planes.blocks;
+        let mut joined = Joined([MaybeUninit::uninit(); _]);
+        let joined = joined.0.as_mut_ptr().cast::<u8>();
+        let whole = IntTiles {
+            format: PhantomData::<Q8_0Tile>,
+            weights: joined,
+            blocks,
+            first_tile: self.tiles.start,
+            tiles: self.tiles.len(),
+            out: self.out,
+            width: self.width,
+            panels: self.panels.clone(),
+            acts: self.acts,
+        };
+        for t in self.tiles.clone() {
+            let (high, low) = (self.planes.high(t).as_ptr(), self.planes.low(t).as_ptr());
+            for start in (0..blocks).step_by(CHUNK) {
+                let count = CHUNK.min(blocks - start);
+                // SAFETY: the tile has these blocks, and the buffer holds as many.
+                let (high, low) =
+                    unsafe { (high.add(start * HIGH * I::LANES), low.add(start * LOW * I::LANES)) };
+                Join { high, low, blocks: count, out: joined }.run(isa);
+                for index in self.panels.clone() {
+                    let (panel, runs) = (self.acts.panel(index), start..start + count);
+                    // SAFETY: the caller of `linear` checked panel and outputs; the blocks of these
+                    // runs are joined.
+                    unsafe {
+                        whole.rows::<I, Q8_0Tile>(isa, joined, t - self.tiles.start, panel, runs);
+                    }
+                }
+            }
+        }
+    }
+
     /// A tile times a panel of `M` rows, in the order of `int::tile`.
     ///
     /// # Safety

@@ -6,7 +6,9 @@
 //! in a few directions `v` that all inputs share ([`Screen::learn`]), so `y = sum of p v + z` with
 //! a much shorter `z`; the products `e v` are kept for every row, and
 //!
-//!     w y <= c y + sum of p (e v) + |e| |z|
+//! ```text
+//! w y <= c y + sum of p (e v) + |e| |z|
+//! ```
 //!
 //! is what the first pass computes (`coarse.rs`), rounding outward (`bound.rs`). Whoever stays
 //! below a score that is known exactly is out; the others are multiplied whole, by the kernel of

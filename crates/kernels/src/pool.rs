@@ -1,4 +1,5 @@
-//! One pool of persistent threads; work is cut into units that threads take from one counter.
+//! One pool of persistent threads; work is cut into units, of which each thread has a run of its
+//! own, so that it reads memory in one stream; who is done helps the others.
 //!
 //! The caller is worker 0. A dispatch allocates nothing: it publishes a pointer to the closure and
 //! opens a round. Workers that are awake join it; one that the system has put aside is not waited
@@ -38,7 +39,8 @@ struct Job {
 
 struct Shared {
     round: Line<AtomicU64>,
-    next: Line<AtomicUsize>,
+    /// Units taken of each thread's run.
+    taken: Box<[Line<AtomicUsize>]>,
     job: UnsafeCell<Option<Job>>,
     stop: Arc<AtomicBool>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
@@ -77,9 +79,11 @@ impl Pool {
 
     /// A pool whose kernels use `cpu`.
     pub fn with_cpu(threads: usize, cpu: Cpu) -> Self {
+        // Fewer threads than asked for are no error: every count gives the same results.
+        let threads = threads.clamp(1, JOINED as usize);
         let shared = Arc::new(Shared {
             round: Line(AtomicU64::new(0)),
-            next: Line(AtomicUsize::new(0)),
+            taken: (0..threads).map(|_| Line(AtomicUsize::new(0))).collect(),
             job: UnsafeCell::new(None),
             stop: Arc::new(AtomicBool::new(false)),
             panic: Mutex::new(None),
@@ -88,8 +92,7 @@ impl Pool {
             park: Mutex::new(()),
             wake: Condvar::new(),
         });
-        // Fewer threads than asked for are no error: every count gives the same results.
-        let workers = (1..threads.clamp(1, JOINED as usize))
+        let workers = (1..threads)
             .map_while(|index| {
                 let shared = shared.clone();
                 let name = format!("kernel-{index}");
@@ -136,7 +139,7 @@ impl Pool {
         let shared = &*self.shared;
         let _dispatch = lock(&self.dispatch);
         if units <= 1 || self.workers.is_empty() {
-            shared.next.0.store(0, Ordering::Relaxed);
+            shared.lay_out();
             shared.take_units(&run, units, 0);
         } else {
             self.round(units, run);
@@ -159,7 +162,7 @@ impl Pool {
         };
         // SAFETY: no round is open and nobody is joined, so no worker reads it.
         unsafe { *shared.job.get() = Some(Job { run: erased, units }) };
-        shared.next.0.store(0, Ordering::Relaxed);
+        shared.lay_out();
         let before = shared.round.0.load(Ordering::Relaxed);
         // Ordered against `parked`, as a worker orders its count against its last look at the
         // round.
@@ -215,16 +218,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    /// Takes units until none is left, the stop flag is set, or one panicked.
+    /// Makes all units free to be taken.
+    fn lay_out(&self) {
+        self.taken.iter().for_each(|taken| taken.0.store(0, Ordering::Relaxed));
+    }
+
+    /// Takes units until none is left, the stop flag is set, or one panicked: those of the worker's
+    /// own run, then of the others', the next worker's first.
     fn take_units(&self, run: &(dyn Fn(usize, usize) + Sync), units: usize, worker: usize) {
         IN_UNIT.set(true);
+        let runs = self.taken.len();
         let caught = catch_unwind(AssertUnwindSafe(|| {
-            while !self.stop.load(Ordering::Relaxed) && !self.panicked.load(Ordering::Relaxed) {
-                let unit = self.next.0.fetch_add(1, Ordering::Relaxed);
-                if unit >= units {
-                    break;
+            for owner in (worker..runs).chain(0..worker) {
+                let (first, end) = (units * owner / runs, units * (owner + 1) / runs);
+                let taken = &self.taken[owner].0;
+                // Looked at first: a run that is done is not to be written to by everybody.
+                while taken.load(Ordering::Relaxed) < end - first {
+                    if self.stop.load(Ordering::Relaxed) || self.panicked.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let unit = first + taken.fetch_add(1, Ordering::Relaxed);
+                    if unit >= end {
+                        break;
+                    }
+                    run(unit, worker);
                 }
-                run(unit, worker);
             }
         }));
         IN_UNIT.set(false);

@@ -1,10 +1,10 @@
 //! The units of work of one call: a block of rows, one span for later, the combination of spans.
 
 use super::span::{self, Part, Query};
+use super::stored::Stored;
 use super::{AttnJob, Call, MAX_HEAD_DIM, SPAN, Typed};
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
-use crate::element::Element;
 use crate::isa::Isa;
 use crate::ops::exp;
 use std::mem::MaybeUninit;
@@ -18,7 +18,7 @@ pub(super) struct RowBlock<'a> {
     pub(super) head: usize,
 }
 
-impl<E: Element> Kernel for Typed<RowBlock<'_>, E> {
+impl<E: Stored> Kernel for Typed<RowBlock<'_>, E> {
     type Output = ();
 
     #[inline(always)]
@@ -76,7 +76,7 @@ pub(super) struct OneSpan<'a> {
     pub(super) before: usize,
 }
 
-impl<E: Element> Kernel for Typed<OneSpan<'_>, E> {
+impl<E: Stored> Kernel for Typed<OneSpan<'_>, E> {
     type Output = ();
 
     #[inline(always)]
@@ -103,8 +103,8 @@ impl<E: Element> Kernel for Typed<OneSpan<'_>, E> {
             });
             let places = slots.map(|slot| slot.wrapping_add(Partial::HEAD));
             let span = spans.start + index;
-            // Units go head by head, and each thread takes the next one free.
-            let unit = index * call.shape.kv_heads + head + call.pool.threads();
+            // Units go head by head, and each thread has a run of them.
+            let unit = index * call.shape.kv_heads + head + 1;
             let next = (spans.start + unit / call.shape.kv_heads, unit % call.shape.kv_heads);
             let next = (next.0 < spans.end).then_some(next);
             let part = Part { q: call.q, shape: call.shape, kv: job.kv, head, span, next };

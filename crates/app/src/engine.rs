@@ -46,6 +46,8 @@ pub(crate) enum Kv {
     Bf16,
     /// 8 bits with a scale for 32 of them: half the memory of f16, a little less exact
     Q8,
+    /// 4 bits, likewise: a quarter of the memory of f16, less exact
+    Q4,
 }
 
 impl From<Kv> for KvKind {
@@ -55,6 +57,7 @@ impl From<Kv> for KvKind {
             Kv::F16 => Self::F16,
             Kv::Bf16 => Self::Bf16,
             Kv::Q8 => Self::Q8,
+            Kv::Q4 => Self::Q4,
         }
     }
 }
@@ -63,7 +66,7 @@ impl FromStr for Kv {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Self, String> {
-        ValueEnum::from_str(word, false).map_err(|_| "expected f32, f16, bf16 or q8".to_owned())
+        ValueEnum::from_str(word, false).map_err(|_| "expected f32, f16, bf16, q8 or q4".to_owned())
     }
 }
 

@@ -138,6 +138,23 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
         ops::rope(pool, rope.style, heads, head_dim, rows, (&table.cos, &table.sin));
     }
     s.timers.lap(Op::Rope);
+    mix(model, index, s, chunks);
+    s.acts.fill(pool, &s.heads, rows, config.q_dim(), layer.attn_output.weight.reads());
+    s.timers.lap(Op::Quantize);
+    linear(pool, &s.acts, &mut [(&layer.attn_output.weight, &mut s.y)]); // [M][E]
+    s.timers.lap(Op::AttnOutput);
+    add_residual(model, s, &layer.attn_output, layer.post_attention_norm.as_deref());
+}
+
+/// Appends keys and values to the caches and lets every row see what it may.
+fn mix(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
+    let (config, pool) = (&model.config, &model.pool);
+    let rotated = chunks.first().is_some_and(|chunk| chunk.kv.layer(index).ty().wants_rotation());
+    if rotated {
+        for heads in [&mut s.q, &mut s.k, &mut s.v] {
+            ops::rotate(pool, heads, config.head_dim);
+        }
+    }
     let mut first_row = 0;
     for chunk in chunks.iter_mut() {
         let (n, kv_dim) = (chunk.tokens.len(), config.kv_dim());
@@ -149,7 +166,7 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
     let shape = AttnShape {
         heads: config.n_head,
         kv_heads: config.n_head_kv,
-        head_dim,
+        head_dim: config.head_dim,
         scale: config.attn_scale,
         window: config.window_of(index),
         softcap: None,
@@ -164,12 +181,10 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
         })
         .collect();
     attention(pool, &shape, &s.q, &jobs, &mut s.heads); // [M][Q]
+    if rotated {
+        ops::rotate(pool, &mut s.heads, config.head_dim);
+    }
     s.timers.lap(Op::Attention);
-    s.acts.fill(pool, &s.heads, rows, config.q_dim(), layer.attn_output.weight.reads());
-    s.timers.lap(Op::Quantize);
-    linear(pool, &s.acts, &mut [(&layer.attn_output.weight, &mut s.y)]); // [M][E]
-    s.timers.lap(Op::AttnOutput);
-    add_residual(model, s, &layer.attn_output, layer.post_attention_norm.as_deref());
 }
 
 /// The gated feed-forward part with its norms and the residual sum.

@@ -18,6 +18,7 @@ impl KvCache {
             KvKind::F16 => KvType::F16,
             KvKind::Bf16 => KvType::Bf16,
             KvKind::Q8 => KvType::Q8,
+            KvKind::Q4 => KvType::Q4,
         };
         let layer = || KvLayer::new(kind, config.n_head_kv, config.head_dim);
         Self { layers: (0..config.n_layer).map(|_| layer()).collect() }

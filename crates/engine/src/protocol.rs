@@ -55,6 +55,8 @@ pub enum KvKind {
     Bf16,
     /// Whole numbers of 8 bits with a scale for 32 of them.
     Q8,
+    /// As [`Self::Q8`], of 4 bits, after a rotation that makes the elements of a head alike.
+    Q4,
 }
 
 /// One request; `id` is chosen by the gateway and returned in every event of that request.

@@ -64,10 +64,29 @@ fn threads_and_chunks_change_no_bit() {
 
 #[test]
 fn every_cache_type_is_exact_in_itself() {
-    for kv in [KvKind::F32, KvKind::F16, KvKind::Bf16, KvKind::Q8] {
+    for kv in [KvKind::F32, KvKind::F16, KvKind::Bf16, KvKind::Q8, KvKind::Q4] {
         let model = load(Shape::Gemma3, TensorType::Q4_0, 2);
         let expected = all_bits(&model, kv, &tokens(2), 512);
         assert!(all_bits(&model, kv, &tokens(2), 17) == expected, "{kv:?}");
+    }
+}
+
+#[test]
+fn smaller_caches_stay_near() {
+    for shape in [Shape::Llama, Shape::Gemma3] {
+        let model = load(shape, TensorType::F32, 2);
+        let logits = |kv| -> Vec<f64> {
+            let bits = all_bits(&model, kv, &tokens(2), 512);
+            bits.iter().map(|&bits| f64::from(f32::from_bits(bits))).collect()
+        };
+        let exact = logits(KvKind::F32);
+        let power: f64 = exact.iter().map(|x| x * x).sum();
+        for (kv, most) in
+            [(KvKind::F16, 1e-7), (KvKind::Bf16, 5e-6), (KvKind::Q8, 5e-5), (KvKind::Q4, 1e-2)]
+        {
+            let error: f64 = exact.iter().zip(logits(kv)).map(|(x, y)| (x - y).powi(2)).sum();
+            assert!(error > 0.0 && error < most * power, "{shape:?} {kv:?}: {}", error / power);
+        }
     }
 }
 

@@ -20,7 +20,7 @@ fn main() {
     let pool = Pool::new(threads);
     println!("{pool:?}");
     for (heads, kv_heads, head_dim) in SHAPES {
-        for ty in [KvType::F32, KvType::F16, KvType::Bf16] {
+        for ty in [KvType::F32, KvType::F16, KvType::Bf16, KvType::Q8, KvType::Q4] {
             report(&pool, heads, kv_heads, head_dim, ty);
         }
     }
@@ -53,7 +53,7 @@ fn report(pool: &Pool, heads: usize, kv_heads: usize, head_dim: usize, ty: KvTyp
     kv.append(pool, &k[FILLED * kv_width..], &k[FILLED * kv_width..], DEPTH - FILLED);
     let job = AttnJob { first_row: 0, rows: 1, pos0: DEPTH - 1, kv: &kv };
     let row = best(40, || attention(pool, &shape, &q[..width], &[job], &mut out[..width]));
-    let read = (2 * DEPTH * kv_width * ty.bytes()) as f64;
+    let read = ty.bytes(2 * DEPTH * kv_width) as f64;
     println!(
         "{heads:>3} heads, {kv_heads} kv, {head_dim:>3} {ty:?}: prefill {:6.1} GFLOP/s, one row at \
          {DEPTH} {:5.1} GB/s, append {:.2} ns an element",

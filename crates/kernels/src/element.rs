@@ -1,5 +1,4 @@
-//! Stored floats: f32, f16 and bf16, widened on load and rounded to nearest even on store; and
-//! whole numbers of 8 bits, which stand for floats together with a scale.
+//! Stored floats: f32, f16 and bf16, widened on load and rounded to nearest even on store.
 
 use crate::isa::Isa;
 
@@ -7,8 +6,6 @@ use crate::isa::Isa;
 pub(crate) trait Element: Copy + Send + Sync + 'static {
     /// Bytes of an element.
     const BYTES: usize;
-    /// Whether what is loaded must be multiplied by a scale, and divided by it before it is stored.
-    const SCALED: bool;
     /// Reads LANES elements.
     ///
     /// # Safety
@@ -23,12 +20,11 @@ pub(crate) trait Element: Copy + Send + Sync + 'static {
 
 /// Names how each type is read and written.
 macro_rules! elements {
-    ($($name:ident, $bytes:literal, $scaled:literal, $load:ident, $store:ident;)*) => {$(
+    ($($name:ident, $bytes:literal, $load:ident, $store:ident;)*) => {$(
         #[derive(Clone, Copy, Debug)]
         pub(crate) struct $name;
         impl Element for $name {
             const BYTES: usize = $bytes;
-            const SCALED: bool = $scaled;
             #[inline(always)]
             unsafe fn load<I: Isa>(isa: I, p: *const u8) -> I::Floats {
                 // SAFETY: as the caller's.
@@ -44,8 +40,7 @@ macro_rules! elements {
 }
 
 elements! {
-    F32, 4, false, load, store;
-    F16, 2, false, load_f16, store_f16;
-    Bf16, 2, false, load_bf16, store_bf16;
-    I8, 1, true, load_i8, store_i8;
+    F32, 4, load, store;
+    F16, 2, load_f16, store_f16;
+    Bf16, 2, load_bf16, store_bf16;
 }

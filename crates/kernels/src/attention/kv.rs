@@ -7,10 +7,11 @@
 //! whoever appends to a shared one gets a copy of it.
 
 use super::scale::{self, Side};
+use super::stored::{I4, I8, Stored, bytes};
 use super::{MAX_HEAD_DIM, Typed};
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
-use crate::element::{Bf16, Element, F16, F32, I8};
+use crate::element::{Bf16, F16, F32};
 use crate::isa::Isa;
 use crate::pool::Pool;
 use std::marker::PhantomData;
@@ -33,16 +34,26 @@ pub enum KvType {
     Bf16,
     /// A quarter of the memory: whole numbers of 8 bits, and a scale for 32 of them.
     Q8,
+    /// An eighth of the memory: as `Q8`, of 4 bits. Precise enough only for heads that are rotated
+    /// (`ops::rotate`), which spreads large elements over the head.
+    Q4,
 }
 
 impl KvType {
-    /// Bytes of an element, without its share of a scale.
-    pub fn bytes(self) -> usize {
+    /// Bytes of so many elements, an even number, without their scales.
+    pub fn bytes(self, elements: usize) -> usize {
         match self {
-            KvType::F32 => 4,
-            KvType::F16 | KvType::Bf16 => 2,
-            KvType::Q8 => 1,
+            KvType::F32 => bytes::<F32>(elements),
+            KvType::F16 => bytes::<F16>(elements),
+            KvType::Bf16 => bytes::<Bf16>(elements),
+            KvType::Q8 => bytes::<I8>(elements),
+            KvType::Q4 => bytes::<I4>(elements),
         }
+    }
+
+    /// Whether heads are to be rotated before they are appended, and queries and results too.
+    pub fn wants_rotation(self) -> bool {
+        self == KvType::Q4
     }
 }
 
@@ -185,6 +196,7 @@ impl KvLayer {
                 KvType::F16 => pool.cpu().run(Typed::<_, F16>(append, PhantomData)),
                 KvType::Bf16 => pool.cpu().run(Typed::<_, Bf16>(append, PhantomData)),
                 KvType::Q8 => pool.cpu().run(Typed::<_, I8>(append, PhantomData)),
+                KvType::Q4 => pool.cpu().run(Typed::<_, I4>(append, PhantomData)),
             }
         });
         self.blocks = blocks;
@@ -225,9 +237,11 @@ impl KvLayer {
 
     /// Bytes in a block before the scales of a group of elements of a head.
     fn scale_at(&self, side: Side, head: usize, group: usize) -> usize {
-        let elements = self.value_at(self.kv_heads, 0) * self.ty.bytes();
+        let elements = self.ty.bytes(self.value_at(self.kv_heads, 0));
         match self.ty {
-            KvType::Q8 => elements + scale::at(side, head, self.kv_heads, group, self.head_dim),
+            KvType::Q8 | KvType::Q4 => {
+                elements + scale::at(side, head, self.kv_heads, group, self.head_dim)
+            }
             KvType::F32 | KvType::F16 | KvType::Bf16 => elements,
         }
     }
@@ -238,7 +252,7 @@ impl KvLayer {
     }
 
     fn at(&self, block: usize, elements: usize, len: usize) -> *const u8 {
-        self.bytes_at(block, elements * self.ty.bytes(), len * self.ty.bytes())
+        self.bytes_at(block, self.ty.bytes(elements), self.ty.bytes(len))
     }
 
     fn bytes_at(&self, block: usize, start: usize, bytes: usize) -> *const u8 {
@@ -265,7 +279,7 @@ struct Append<'a> {
     slot: usize,
 }
 
-impl<E: Element> Kernel for Typed<Append<'_>, E> {
+impl<E: Stored> Kernel for Typed<Append<'_>, E> {
     type Output = ();
 
     #[inline(always)]
@@ -276,16 +290,15 @@ impl<E: Element> Kernel for Typed<Append<'_>, E> {
         for (i, (k, v)) in k.chunks_exact(width).zip(v.chunks_exact(width)).enumerate() {
             for head in 0..kv.kv_heads {
                 let own = head * kv.head_dim..(head + 1) * kv.head_dim;
-                let (key, value) = (kv.key_at(head) + slot + i, kv.value_at(head, slot + i));
                 let (mut k, mut v) = (&k[own.clone()], &v[own]);
                 let mut whole = [[0.0; MAX_HEAD_DIM]; 2];
-                if E::SCALED {
+                if let Some(peak) = E::PEAK {
                     let [of_k, of_v] = &mut whole;
                     for (side, x, whole) in
                         [(Side::Keys, &mut k, of_k), (Side::Values, &mut v, of_v)]
                     {
                         let whole = &mut whole[..x.len()];
-                        scale::divide(x, whole, |group, bits| {
+                        scale::divide(x, peak, whole, |group, bits| {
                             let at = kv.scale_at(side, head, group) + 2 * (slot + i);
                             // SAFETY: the scales lie inside the block, at even places.
                             unsafe { base.add(at).cast::<u16>().write(bits) };
@@ -295,34 +308,30 @@ impl<E: Element> Kernel for Typed<Append<'_>, E> {
                 }
                 // SAFETY: heads and slots lie inside the block.
                 unsafe {
-                    let key = base.add(key * E::BYTES);
-                    let value = base.add(value * E::BYTES);
-                    write::<I, E>(isa, k, |at, vector| {
-                        for (j, element) in vector.chunks_exact(E::BYTES).enumerate() {
-                            let to = key.add((at + j) * BLOCK * E::BYTES);
-                            std::ptr::copy_nonoverlapping(element.as_ptr(), to, E::BYTES);
+                    let keys = base.add(bytes::<E>(kv.key_at(head)));
+                    let values = base.add(bytes::<E>(kv.value_at(head, slot + i)));
+                    round::<I, E>(isa, k, |at, vector| {
+                        for (j, element) in vector.chunks_exact(E::ALONE).enumerate() {
+                            E::put(keys.add(bytes::<E>((at + j) * BLOCK)), slot + i, element);
                         }
                     });
-                    write::<I, E>(isa, v, |at, vector| {
-                        let to = value.add(at * E::BYTES);
-                        std::ptr::copy_nonoverlapping(vector.as_ptr(), to, vector.len());
-                    });
+                    round::<I, E>(isa, v, |at, vector| E::put(values, at, vector));
                 }
             }
         }
     }
 }
 
-/// Calls `put(at, bytes)` with the stored form of `x` from element `at` on, vector by vector.
+/// Calls `put(at, elements)` with the rounded elements of `x` from `at` on, vector by vector.
 #[inline(always)]
-fn write<I: Isa, E: Element>(isa: I, x: &[f32], mut put: impl FnMut(usize, &[u8])) {
+fn round<I: Isa, E: Stored>(isa: I, x: &[f32], mut put: impl FnMut(usize, &[u8])) {
     for at in (0..x.len()).step_by(I::LANES) {
         let valid = I::LANES.min(x.len() - at);
         let mut lanes = [0.0f32; 16];
         lanes[..valid].copy_from_slice(&x[at..at + valid]);
-        let mut bytes = [0u8; 64];
+        let mut rounded = [0u8; 64];
         // SAFETY: a vector fits both buffers.
-        unsafe { E::store(isa, bytes.as_mut_ptr(), isa.load(lanes.as_ptr())) };
-        put(at, &bytes[..valid * E::BYTES]);
+        unsafe { E::round(isa, rounded.as_mut_ptr(), isa.load(lanes.as_ptr())) };
+        put(at, &rounded[..valid * E::ALONE]);
     }
 }

@@ -10,6 +10,7 @@
 mod kv;
 mod scale;
 mod span;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod units;
@@ -18,11 +19,12 @@ pub use kv::{BLOCK, KvBlock, KvLayer, KvType};
 
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
-use crate::element::{Bf16, F16, F32, I8};
+use crate::element::{Bf16, F16, F32};
 use crate::pool::Pool;
 use span::Query;
 use std::marker::PhantomData;
 use std::ops::Range;
+use stored::{I4, I8};
 use units::{Combine, OneSpan, Partial, RowBlock};
 
 /// Elements of a head at most.
@@ -197,6 +199,7 @@ impl Call<'_> {
         Typed<K, F16>: Kernel<Output = ()>,
         Typed<K, Bf16>: Kernel<Output = ()>,
         Typed<K, I8>: Kernel<Output = ()>,
+        Typed<K, I4>: Kernel<Output = ()>,
     {
         let cpu = self.pool.cpu();
         match job.kv.ty() {
@@ -204,6 +207,7 @@ impl Call<'_> {
             KvType::F16 => cpu.run(Typed::<K, F16>(kernel, PhantomData)),
             KvType::Bf16 => cpu.run(Typed::<K, Bf16>(kernel, PhantomData)),
             KvType::Q8 => cpu.run(Typed::<K, I8>(kernel, PhantomData)),
+            KvType::Q4 => cpu.run(Typed::<K, I4>(kernel, PhantomData)),
         }
     }
 

@@ -27,14 +27,15 @@ pub(super) fn at(side: Side, head: usize, heads: usize, group: usize, head_dim: 
     ((before + head) * head_dim.div_ceil(GROUP) + group) * BYTES
 }
 
-/// Divides each group by its scale, so that the largest becomes 127, and hands the scales to `put`.
+/// Divides each group by its scale, so that the largest becomes `peak`, and hands the scales to
+/// `put`.
 /// A value that is no finite number makes its group's scale NaN, so that it is not hidden.
 #[inline(always)]
-pub(super) fn divide(x: &[f32], whole: &mut [f32], mut put: impl FnMut(usize, u16)) {
+pub(super) fn divide(x: &[f32], peak: f32, whole: &mut [f32], mut put: impl FnMut(usize, u16)) {
     for (group, (x, whole)) in x.chunks(GROUP).zip(whole.chunks_mut(GROUP)).enumerate() {
         let largest = x.iter().fold(0.0f32, |max, x| max.max(x.abs()));
         let finite = x.iter().all(|x| x.is_finite());
-        let scale = if finite { (largest / 127.0).min(65504.0) } else { f32::NAN };
+        let scale = if finite { (largest / peak).min(65504.0) } else { f32::NAN };
         let scale = half::f16::from_f32(scale);
         put(group, scale.to_bits());
         let scale = scale.to_f32();

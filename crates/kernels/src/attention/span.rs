@@ -10,8 +10,8 @@
 
 use super::kv::BLOCK;
 use super::scale::{GROUP, Side};
+use super::stored::{Stored, bytes};
 use super::{AttnShape, KvLayer, SPAN};
-use crate::element::Element;
 use crate::isa::Isa;
 use crate::ops::{exp, tanh};
 use std::mem::MaybeUninit;
@@ -67,7 +67,7 @@ impl Part<'_> {
         let (span, head) = self.next.unwrap_or((self.span, self.head));
         let first = span * (SPAN / BLOCK);
         let last = self.kv.len().div_ceil(BLOCK) - 1;
-        let at = at.min(self.shape.head_dim) * BLOCK * self.kv.ty().bytes();
+        let at = self.kv.ty().bytes(at.min(self.shape.head_dim) * BLOCK);
         [first, first + 1].map(|block| self.kv.keys(block.min(last), head).wrapping_add(at))
     }
 }
@@ -84,7 +84,7 @@ type Scores = [f32; SPAN];
 /// # Safety
 /// There is a place for each query, with room for the cache's `dim` values.
 #[inline(always)]
-pub(super) unsafe fn run<I: Isa, E: Element>(
+pub(super) unsafe fn run<I: Isa, E: Stored>(
     isa: I,
     part: &Part<'_>,
     queries: &[Query],
@@ -146,7 +146,7 @@ pub(super) unsafe fn run<I: Isa, E: Element>(
 /// Dot products of `N` queries with the keys of the positions from `at` on that fill a pass, if
 /// any of the queries sees one of them.
 #[inline(always)]
-fn fill_scores<I: Isa, E: Element, const N: usize>(
+fn fill_scores<I: Isa, E: Stored, const N: usize>(
     isa: I,
     part: &Part<'_>,
     queries: &[Query],
@@ -168,27 +168,27 @@ fn fill_scores<I: Isa, E: Element, const N: usize>(
     let keys = part.kv.keys(block, part.head);
     // The values of these positions are wanted next.
     let ahead = part.kv.values(block, part.head);
-    let ahead = ahead.wrapping_add(at % BLOCK * part.kv.dim() * E::BYTES);
+    let ahead = ahead.wrapping_add(bytes::<E>(at % BLOCK * part.kv.dim()));
     let mut sums = [[isa.splat(0.0); WIDE]; N];
     // SAFETY: `keys` points to `[head_dim][BLOCK]`, of which a pass of positions is read; each
     // query has `head_dim` values; a pass of scores lies inside a span.
     unsafe {
-        let mut keys = keys.add(at % BLOCK * E::BYTES);
+        let (mut keys, first) = (keys, at % BLOCK);
         let mut ahead = ahead;
         let mut scales = [isa.splat(1.0); WIDE];
         for d in 0..head_dim {
-            if E::SCALED && d.is_multiple_of(GROUP) {
+            if E::PEAK.is_some() && d.is_multiple_of(GROUP) {
                 let group = part.kv.scales(block, Side::Keys, part.head, d / GROUP);
                 for v in 0..WIDE {
-                    scales[v] = isa.load_f16(group.add(at % BLOCK + v * I::LANES));
+                    scales[v] = isa.load_f16(group.add(first + v * I::LANES));
                 }
             }
             isa.prefetch(ahead);
-            ahead = ahead.wrapping_add(WIDE * I::LANES * E::BYTES);
+            ahead = ahead.wrapping_add(bytes::<E>(WIDE * I::LANES));
             let mut k = [isa.splat(0.0); WIDE];
             for v in 0..WIDE {
-                k[v] = E::load(isa, keys.add(v * I::LANES * E::BYTES));
-                if E::SCALED {
+                k[v] = E::load(isa, keys, first + v * I::LANES);
+                if E::PEAK.is_some() {
                     k[v] = isa.mul(k[v], scales[v]);
                 }
             }
@@ -198,7 +198,7 @@ fn fill_scores<I: Isa, E: Element, const N: usize>(
                     sums[n][v] = isa.fma(q, k[v], sums[n][v]);
                 }
             }
-            keys = keys.add(BLOCK * E::BYTES);
+            keys = keys.add(bytes::<E>(BLOCK));
         }
         for n in 0..N {
             for v in 0..WIDE {
@@ -250,7 +250,7 @@ fn softmax<I: Isa>(
 /// # Safety
 /// The places have room for `dim` values.
 #[inline(always)]
-unsafe fn values<I: Isa, E: Element, const N: usize>(
+unsafe fn values<I: Isa, E: Stored, const N: usize>(
     isa: I,
     part: &Part<'_>,
     queries: &[Query],
@@ -275,7 +275,7 @@ unsafe fn values<I: Isa, E: Element, const N: usize>(
         let mut weight = [std::ptr::null::<f32>(); N];
         for n in 0..N {
             weight[n] = weights[n].as_ptr();
-            if E::SCALED {
+            if E::PEAK.is_some() {
                 let to = scaled[n].as_mut_ptr().cast::<f32>();
                 scale_weights(isa, part, &ranges[n], weight[n], at / GROUP, to);
                 weight[n] = to;
@@ -331,7 +331,7 @@ unsafe fn scale_weights<I: Isa>(
 /// The cache holds the positions, each query has a weight for them, and `at` and `vectors` lie
 /// inside `dim`.
 #[inline(always)]
-unsafe fn add<I: Isa, E: Element, const N: usize>(
+unsafe fn add<I: Isa, E: Stored, const N: usize>(
     isa: I,
     part: &Part<'_>,
     positions: Range<usize>,
@@ -343,16 +343,16 @@ unsafe fn add<I: Isa, E: Element, const N: usize>(
     while position < positions.end {
         let (block, slot) = (position / BLOCK, position % BLOCK);
         let values = part.kv.values(part.span * (SPAN / BLOCK) + block, part.head);
-        let stride = part.kv.dim() * E::BYTES;
-        let second = if vectors > 1 { I::LANES * E::BYTES } else { 0 };
+        let stride = bytes::<E>(part.kv.dim());
+        let second = if vectors > 1 { at + I::LANES } else { at };
         // SAFETY: as the caller's.
         unsafe {
-            let mut p = values.add(slot * stride + at * E::BYTES);
-            let mut ahead = ahead[block].wrapping_add(slot * WIDE * I::LANES * E::BYTES);
+            let mut p = values.add(slot * stride);
+            let mut ahead = ahead[block].wrapping_add(bytes::<E>(slot * WIDE * I::LANES));
             for position in position..positions.end.min((block + 1) * BLOCK) {
                 isa.prefetch(ahead);
-                ahead = ahead.wrapping_add(WIDE * I::LANES * E::BYTES);
-                let v = [E::load(isa, p), E::load(isa, p.add(second))];
+                ahead = ahead.wrapping_add(bytes::<E>(WIDE * I::LANES));
+                let v = [E::load(isa, p, at), E::load(isa, p, second)];
                 for n in 0..N {
                     let weight = isa.splat(*weights[n].add(position));
                     for i in 0..WIDE {

@@ -59,12 +59,13 @@ impl Case {
             KvType::F32 => each(f64::from),
             KvType::F16 => each(|x| half::f16::from_f32(x).to_f64()),
             KvType::Bf16 => each(|x| half::bf16::from_f32(x).to_f64()),
-            KvType::Q8 => {
+            KvType::Q8 | KvType::Q4 => {
+                let peak = if self.ty == KvType::Q8 { 127.0 } else { 7.0 };
                 let groups = x.chunks(self.shape.head_dim).flat_map(|head| head.chunks(32));
                 let whole = |group: &[f32]| {
                     let largest = group.iter().fold(0.0f32, |max, x| max.max(x.abs()));
-                    let scale = half::f16::from_f32(largest / 127.0).to_f32();
-                    let whole = |x: f32| (x * (1.0 / scale)).round_ties_even().clamp(-127., 127.);
+                    let scale = half::f16::from_f32(largest / peak).to_f32();
+                    let whole = |x: f32| (x * (1.0 / scale)).round_ties_even().clamp(-peak, peak);
                     let back = |&x: &f32| f64::from(whole(x)) * f64::from(scale);
                     group.iter().map(back).collect::<Vec<_>>()
                 };
@@ -137,7 +138,7 @@ fn shapes_and_types_match_the_twin() {
             (5, 1, 40, 300),
             (2, 2, 7, 33),
         ] {
-            for ty in [KvType::F32, KvType::F16, KvType::Bf16, KvType::Q8] {
+            for ty in [KvType::F32, KvType::F16, KvType::Bf16, KvType::Q8, KvType::Q4] {
                 Case::new(heads, kv_heads, head_dim, len, ty).check(&pool);
             }
         }
@@ -150,7 +151,7 @@ fn windows_and_caps_match_the_twin() {
         let pool = Pool::with_cpu(2, cpu);
         for window in [None, Some(1), Some(3), Some(64), Some(128), Some(200), Some(1000)] {
             for softcap in [None, Some(2.0)] {
-                for ty in [KvType::F32, KvType::Q8] {
+                for ty in [KvType::F32, KvType::Q8, KvType::Q4] {
                     Case::new(4, 2, 32, 390, ty).with(window, softcap).check(&pool);
                 }
             }

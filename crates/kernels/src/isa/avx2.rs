@@ -103,6 +103,12 @@ impl Isa for Avx2 {
             _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(p.cast())));
         fn load_i8(p: *const i8) -> __m256 =
             _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast())));
+        fn load_nibbles(p: *const u8, at: usize) -> __m256 = {
+            let x = _mm_loadl_epi64(p.cast());
+            let x = if at == 0 { x } else { _mm_srli_epi16::<4>(x) };
+            let x = _mm_and_si128(x, _mm_set1_epi8(15));
+            _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(x))
+        };
         fn store_i8(p: *mut i8, x: __m256) = {
             // Clamped as floats: out of range, the conversion gives i32::MIN whatever the sign.
             let x = _mm256_min_ps(x, _mm256_set1_ps(127.0));

@@ -101,6 +101,12 @@ impl Isa for Avx512 {
             _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())));
         fn load_i8(p: *const i8) -> __m512 =
             _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(p.cast())));
+        fn load_nibbles(p: *const u8, _at: usize) -> __m512 = {
+            let x = _mm_loadl_epi64(p.cast());
+            let x = _mm_unpacklo_epi64(x, _mm_srli_epi16::<4>(x));
+            let x = _mm_and_si128(x, _mm_set1_epi8(15));
+            _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(x))
+        };
         fn store_i8(p: *mut i8, x: __m512) = {
             // Clamped as floats: out of range, the conversion gives i32::MIN whatever the sign.
             let x = _mm512_min_ps(x, _mm512_set1_ps(127.0));

@@ -66,6 +66,9 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     unsafe fn load_u8(self, p: *const u8) -> Self::Floats;
     /// Reads LANES i8 as f32.
     unsafe fn load_i8(self, p: *const i8) -> Self::Floats;
+    /// Reads 8 bytes that hold 16 numbers, `i` in the low half of byte `i` and `i + 8` in its high
+    /// half; LANES of them, from `at` on (a multiple of LANES), as f32.
+    unsafe fn load_nibbles(self, p: *const u8, at: usize) -> Self::Floats;
     /// `a + b`.
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a - b`.

@@ -96,6 +96,12 @@ impl<const L: usize> Isa for Scalar<L> {
         let x = unsafe { p.cast::<[i8; L]>().read() };
         lanes!(i => f32::from(x[i]))
     }
+    #[inline(never)]
+    unsafe fn load_nibbles(self, p: *const u8, at: usize) -> [f32; L] {
+        // SAFETY: the caller lends eight bytes.
+        let x = unsafe { p.cast::<[u8; 8]>().read() };
+        lanes!(i => f32::from((x[(at + i) % 8] >> ((at + i) / 8 % 2 * 4)) & 15))
+    }
     #[inline]
     fn add(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
         lanes!(i => a[i] + b[i])

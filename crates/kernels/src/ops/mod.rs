@@ -7,8 +7,10 @@ mod elementwise;
 mod math;
 mod norm;
 mod rope;
+mod rotate;
 
 pub use elementwise::{add, gelu_mul, scale, silu_mul, softcap};
 pub(crate) use math::{exp, tanh};
 pub use norm::{rmsnorm, rmsnorm_in_place};
 pub use rope::{RopeStyle, rope, rope_angles};
+pub use rotate::rotate;

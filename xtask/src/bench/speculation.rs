@@ -17,7 +17,7 @@ const KINDS: [(&str, f64, f64); 4] = [
     ("rewriting", 1.8, 0.97),
     ("extraction", 1.8, 0.97),
     ("code", 1.8, 0.97),
-    ("prose", 0.97, 0.9),
+    ("prose", 0.97, 0.97),
 ];
 
 /// Measures the default model on the committed prompts.

@@ -42,6 +42,16 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     String::from_utf8(done.stdout).with_context(|| format!("{} printed no UTF-8", line(command)))
 }
 
+/// The same program and arguments in an empty network namespace, which `unshare` of util-linux
+/// makes; an error where that is not allowed.
+pub(crate) fn without_network(command: &Command) -> Result<Command> {
+    let alone = || program("unshare", &["--map-root-user", "--net", "--"]);
+    output(alone().arg("true"))?;
+    let mut alone = alone();
+    alone.arg(command.get_program()).args(command.get_args());
+    Ok(alone)
+}
+
 /// The command line as one would type it.
 pub(crate) fn line(command: &Command) -> String {
     let mut text = command.get_program().to_string_lossy().into_owned();

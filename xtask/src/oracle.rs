@@ -4,7 +4,7 @@
 //! the project. The folder holds `venv/`, the unpacked source and `build/`; `--oracle` names
 //! another one.
 
-use crate::cargo::{program, root, succeed};
+use crate::cargo::{program, root, succeed, without_network};
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -29,6 +29,40 @@ const TOOLS: &[&str] = &[
     "jinja2==3.1.6",
     "gguf==0.19.0",
 ];
+
+/// Another program that reads GGUF files and is measured on request.
+#[derive(Debug)]
+pub(crate) struct Rival {
+    name: &'static str,
+    /// Name and version for people.
+    pub(crate) title: &'static str,
+    packages: &'static [&'static str],
+}
+
+const RIVALS: &[Rival] = &[
+    Rival { name: "mistralrs", title: "mistral.rs 0.9.5", packages: &["mistralrs==0.9.5"] },
+    Rival {
+        name: "openvino",
+        title: "OpenVINO GenAI 2026.4.1",
+        packages: &[
+            "openvino-genai==2026.4.1.0",
+            "openvino-tokenizers==2026.4.1.0",
+            "openvino==2026.4.1",
+            "numpy==2.4.6",
+        ],
+    },
+];
+
+/// The rivals' names, for help and errors.
+pub(crate) fn rival_names() -> String {
+    RIVALS.iter().map(|rival| rival.name).collect::<Vec<_>>().join(", ")
+}
+
+/// The rival of this name.
+pub(crate) fn rival_named(name: &str) -> Result<&'static Rival> {
+    let found = RIVALS.iter().find(|rival| rival.name == name);
+    found.with_context(|| format!("known are {}", rival_names()))
+}
 
 /// The programs of llama.cpp that are used.
 const PROGRAMS: &[&str] = &[
@@ -73,6 +107,27 @@ impl Oracle {
         command
     }
 
+    /// A run of a rival by the script that speaks for all of them, without a network where the
+    /// system allows that, and told to stay offline everywhere. Installs it at the first call.
+    pub(crate) fn rival(&self, rival: &Rival) -> Result<Command> {
+        let venv = self.root.join(format!("venv-{}", rival.name));
+        // Written last, so that a broken installation is repeated.
+        let (stamp, pins) = (venv.join("hearth-pins"), rival.packages.join(" "));
+        if fs::read_to_string(&stamp).is_ok_and(|found| found != pins) {
+            fs::remove_dir_all(&venv)?;
+        }
+        if !stamp.is_file() {
+            install(&venv, rival.packages).with_context(|| format!("installing {}", rival.name))?;
+            fs::write(&stamp, &pins)?;
+        }
+        let script = root().join("xtask/oracle/rivals.py");
+        let mut command = program(venv.join("bin/python"), &[]);
+        command.arg(script).arg(rival.name);
+        let mut command = without_network(&command).unwrap_or(command);
+        command.envs([("HF_HUB_OFFLINE", "1"), ("TRANSFORMERS_OFFLINE", "1")]);
+        Ok(command)
+    }
+
     /// The unpacked source of llama.cpp.
     pub(crate) fn source(&self) -> PathBuf {
         self.root.join(SOURCE).join("vendor/llama.cpp")
@@ -85,9 +140,7 @@ impl Oracle {
     fn build(&self) -> Result<()> {
         fs::create_dir_all(&self.root)?;
         let python = self.root.join("venv/bin/python");
-        succeed(program("python3", &["-m", "venv"]).arg(self.root.join("venv")))?;
-        let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-        succeed(program(&python, &install).args(TOOLS))?;
+        install(&self.root.join("venv"), TOOLS)?;
         self.unpack(&python)?;
         let cmake = self.root.join("venv/bin/cmake");
         let mut configure = program(&cmake, &["-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"]);
@@ -121,4 +174,11 @@ impl Oracle {
         }
         succeed(program(python, &["-m", "tarfile", "-e"]).arg(&archive).arg(&self.root))
     }
+}
+
+/// A virtual environment with these packages.
+fn install(venv: &Path, packages: &[&str]) -> Result<()> {
+    succeed(program("python3", &["-m", "venv"]).arg(venv))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+    succeed(program(venv.join("bin/python"), &pip).args(packages))
 }

@@ -31,8 +31,18 @@ impl Row {
 
     /// A row that tells why nothing was measured: it never holds.
     pub(crate) fn failed(what: impl Into<String>, error: &anyhow::Error) -> Self {
-        let figure = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
-        Self { what: what.into(), figure, target: String::new(), holds: false }
+        Self { holds: false, ..Self::left_out(what, error) }
+    }
+
+    /// A row that tells why nothing was measured, where that is no failure.
+    pub(crate) fn left_out(what: impl Into<String>, error: &anyhow::Error) -> Self {
+        Self::informs(what, format!("{error:#}").lines().next().unwrap_or_default())
+    }
+
+    /// A row of which nothing is asked.
+    pub(crate) fn informs(what: impl Into<String>, figure: impl Into<String>) -> Self {
+        let (what, figure) = (what.into(), figure.into());
+        Self { what, figure, target: String::new(), holds: true }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Targets are ratios to llama.cpp on a machine with byte dot products of 512 bits; a machine
 //! without them has targets of its own, see [`Case::targets`].
 
-use super::{Args, screening, speculation, start};
+use super::{Args, idle, screening, speculation, start, sustained, threads};
 use crate::record::Row;
 use crate::{conformance, fetch};
 use anyhow::{Result, bail};
@@ -35,12 +35,12 @@ pub(super) struct Case {
 
 impl Case {
     /// Least ratios in prefill and decoding on this machine.
-    pub(super) fn targets(&self) -> (Option<f64>, Option<f64>) {
+    pub(super) fn targets(&self) -> [Option<f64>; 2] {
         let wide = Cpu::detect().level() > Level::Avx2;
         let here = |target: Option<f64>, narrow: f64| {
             target.map(|target| if wide { target } else { target.min(narrow) })
         };
-        (here(self.prefill, 1.3), here(self.decode, 1.0))
+        [here(self.prefill, 1.3), here(self.decode, 1.0)]
     }
 
     /// A case without targets beyond those of the narrow machine.
@@ -76,6 +76,13 @@ const GROUPS: &[Group] = &[
     }),
     Group("memory", "peak memory at work", || Ok(Measure::Alone(start::memory))),
     Group("speculation", "what guessing tokens gains", || Ok(Measure::Alone(speculation::run))),
+    Group("threads", "one thread, one a processor, too many, and half a core", || {
+        Ok(Measure::Alone(threads::run))
+    }),
+    Group("sustained", "a minute of decoding without a break", || {
+        Ok(Measure::Alone(sustained::run))
+    }),
+    Group("idle", "a conversation that waits", || Ok(Measure::Alone(idle::run))),
     Group("screening", "what screening the head gains", || Ok(Measure::Alone(screening::run))),
 ];
 
@@ -103,6 +110,11 @@ fn shape(shape: &str, kind: &str, work: Work, prefill: f64, decode: f64) -> Resu
     Ok(Case { file, work, prefill: Some(prefill), decode: Some(decode) })
 }
 
+/// The 1B shape in its usual mixture.
+pub(super) fn one_b(work: Work) -> Result<Case> {
+    shape(ONE_B, "Q4_K_M", work, 1.8, 1.0)
+}
+
 fn main() -> Result<Vec<Case>> {
     let targets = [(5.0, 1.9), (2.6, 2.0)];
     let real = crate::hearth::models()?.into_iter().zip(targets);
@@ -114,7 +126,7 @@ fn main() -> Result<Vec<Case>> {
             decode: Some(decode),
         })
         .collect();
-    cases.push(shape(ONE_B, "Q4_K_M", SHORT, 1.8, 1.0)?);
+    cases.push(one_b(SHORT)?);
     Ok(cases)
 }
 
@@ -182,6 +194,6 @@ mod tests {
     #[test]
     fn targets_are_never_above_the_listed_ones() {
         let case = Case { file: PathBuf::new(), work: SHORT, prefill: Some(1.2), decode: None };
-        assert_eq!(case.targets(), (Some(1.2), None));
+        assert_eq!(case.targets(), [Some(1.2), None]);
     }
 }

@@ -1,10 +1,11 @@
 //! One run of each program on one case.
 
 use super::cases::{Case, Work};
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, Rival};
 use crate::{cargo, hearth};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use std::process::Command;
 
 /// Tokens per second; of all sequences together.
 #[derive(Clone, Copy, Default)]
@@ -35,8 +36,8 @@ pub(super) fn ours(case: &Case, threads: usize) -> Result<(Speed, Shares)> {
     ] {
         command.args([name, &value.to_string()]);
     }
-    let report: Value = serde_json::from_str(&cargo::output(command.arg(&case.file))?)?;
-    let figure = |place: &str| figure(&report, place, "hearth bench");
+    let report = report(command.arg(&case.file))?;
+    let figure = |place: &str| figure(&report, place);
     let speed = Speed { prefill: figure("/prefill_tok_s")?, decode: figure("/decode_tok_s")? };
     let shares = Shares {
         prefill: figure("/probe/prefill_share")?,
@@ -61,9 +62,8 @@ pub(super) fn theirs(oracle: &Oracle, case: &Case, threads: usize) -> Result<Spe
     if depth + prompt > 4096 {
         command.arg("--no-warmup");
     }
-    let runs: Vec<Value> =
-        serde_json::from_str(&cargo::output(command.arg("-m").arg(&case.file))?)?;
-    best_of(&runs)
+    let runs = report(command.arg("-m").arg(&case.file))?;
+    best_of(runs.as_array().context("llama-bench reports no list")?)
 }
 
 /// llama.cpp with several sequences in one batch, each with its own prompt.
@@ -86,23 +86,51 @@ fn together(oracle: &Oracle, case: &Case, threads: usize) -> Result<Speed> {
         let text = cargo::output(command.arg("-m").arg(&case.file))?;
         let line = text.lines().find(|line| line.starts_with('{')).context("no line of figures")?;
         let line: Value = serde_json::from_str(line)?;
-        let figure = |place: &str| figure(&line, place, "llama-batched-bench");
+        let figure = |place: &str| figure(&line, place);
         best.prefill = best.prefill.max(figure("/speed_pp")?);
         best.decode = best.decode.max(figure("/speed_tg")?);
     }
     Ok(best)
 }
 
-/// The number at a place of a program's report, such as `/probe/read_gb_s`.
-pub(super) fn figure(report: &Value, place: &str, program: &str) -> Result<f64> {
+/// Runs one of the programs beside llama.cpp, which reads other tokens of the same number.
+pub(super) fn rival(oracle: &Oracle, rival: &Rival, case: &Case, threads: usize) -> Result<Speed> {
+    let Work { depth, prompt, generate, sequences } = case.work;
+    ensure!(depth == 0 && sequences == 1, "only one sequence from its beginning is compared");
+    let mut command = oracle.rival(rival)?;
+    for (name, value) in [("--prompt", prompt), ("--gen", generate), ("--threads", threads)] {
+        command.args([name, &value.to_string()]);
+    }
+    let done = command.arg(&case.file).output().context("cannot start python")?;
+    let stdout = String::from_utf8_lossy(&done.stdout);
+    // The packages print what they like before it, and some end the process when they fail.
+    let Some(line) = stdout.lines().rfind(|line| line.starts_with('{')) else {
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        bail!("{}: {}", done.status, stderr.lines().last().unwrap_or("no word of the reason"));
+    };
+    let report: Value = serde_json::from_str(line)?;
+    if let Some(reason) = report["refused"].as_str() {
+        bail!("refused: {reason}");
+    }
+    let figure = |place: &str| figure(&report, place);
+    Ok(Speed { prefill: figure("/prefill_tok_s")?, decode: figure("/decode_tok_s")? })
+}
+
+/// What a program reports as JSON on stdout.
+pub(super) fn report(command: &mut Command) -> Result<Value> {
+    serde_json::from_str(&cargo::output(command)?).with_context(|| cargo::line(command))
+}
+
+/// The number at a place of a report, such as `/probe/read_gb_s`.
+pub(super) fn figure(report: &Value, place: &str) -> Result<f64> {
     let found = report.pointer(place).and_then(Value::as_f64);
-    found.with_context(|| format!("{program} has no {place}"))
+    found.with_context(|| format!("no {place} in {report}"))
 }
 
 fn best_of(runs: &[Value]) -> Result<Speed> {
     let mut best = Speed::default();
     for run in runs {
-        let number = |place: &str| figure(run, place, "llama-bench");
+        let number = |place: &str| figure(run, place);
         let phase = if number("/n_gen")? > 0.0 { &mut best.decode } else { &mut best.prefill };
         *phase = phase.max(number("/avg_ts")?);
     }

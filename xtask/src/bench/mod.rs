@@ -3,21 +3,30 @@
 //!
 //! Runs alternate (ours, theirs, ours, theirs ...), so that a machine that slows down slows both;
 //! the median of each is compared. The machine's peaks are probed in every run of ours. llama.cpp
-//! is measured without and with flash attention, and the faster of the two counts.
+//! is measured without and with flash attention, and the faster of the two counts. Other programs
+//! can be measured beside it; nothing is asked of those ratios.
+//!
+//! `cases` lists the groups; what is not a comparison on a file has a file of its own.
 
 mod cases;
+mod idle;
 mod measure;
+mod processes;
+mod quota;
 mod screening;
 mod speculation;
 mod start;
+mod sustained;
+mod threads;
+mod turns;
 
 use crate::hearth;
-use crate::oracle::{self, Oracle};
-use crate::record::{self, Row};
+use crate::oracle::{self, Oracle, Rival};
+use crate::record;
 use anyhow::{Result, bail, ensure};
 use cases::{Case, Measure, Work};
-use measure::{Shares, Speed};
 use std::path::PathBuf;
+use turns::Turns;
 
 /// What the command takes.
 #[derive(clap::Args)]
@@ -38,9 +47,14 @@ pub(crate) struct Args {
     /// Tokens decoded, for model files.
     #[arg(long = "gen", default_value_t = 64)]
     generate: usize,
-    /// Threads of both programs.
+    /// Threads of all programs.
     #[arg(long, default_value_t = 2)]
     threads: usize,
+    #[arg(
+        long, value_name = "PROGRAM", value_delimiter = ',', value_parser = oracle::rival_named,
+        help = format!("Measure these too, for information: {}", oracle::rival_names())
+    )]
+    beside: Vec<&'static Rival>,
 }
 
 impl Args {
@@ -66,7 +80,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             Measure::Beside(cases) => {
                 let oracle = Oracle::open(args.oracle.as_deref())?;
                 for case in cases {
-                    let found = compare(args, &oracle, &case)?;
+                    let mut turns = Turns::new(&case, args.threads, &args.beside);
+                    (0..args.rounds).try_for_each(|_| turns.round(&oracle))?;
+                    let found = turns.rows();
                     record::print(&found);
                     rows.extend(found);
                 }
@@ -84,41 +100,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("{missed} of {} figures miss their targets", rows.len());
     }
     Ok(())
-}
-
-/// One case, alternating.
-fn compare(args: &Args, oracle: &Oracle, case: &Case) -> Result<Vec<Row>> {
-    let (mut ours, mut shares, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..args.rounds {
-        let (speed, share) = measure::ours(case, args.threads)?;
-        ours.push(speed);
-        shares.push(share);
-        theirs.push(measure::theirs(oracle, case, args.threads)?);
-    }
-    let Work { depth, prompt, generate, sequences } = case.work;
-    let name = case.file.file_name().unwrap_or_default().to_string_lossy();
-    let at = if depth > 0 { format!(" at {depth}") } else { String::new() };
-    let by = if sequences > 1 { format!(" x {sequences}") } else { String::new() };
-    let row = |what: String, target: Option<f64>, pick: fn(&Speed) -> f64, share: String| {
-        let middle = |runs: &[Speed]| median(runs.iter().map(pick).collect());
-        let (ours, theirs) = (middle(&ours), middle(&theirs));
-        let ratio = ours / theirs;
-        target.map(|target| Row {
-            what: format!("{what}, {name}, {} threads", args.threads),
-            figure: format!("{ours:.1} to {theirs:.1} tok/s ({ratio:.2}x); {share}"),
-            target: format!(">= {target:.1}x llama.cpp"),
-            holds: ratio >= target,
-        })
-    };
-    let share = |pick: fn(&Shares) -> f64| median(shares.iter().map(pick).collect());
-    let int8 = format!("{:.0} % of {:.0} Gop/s", 100.0 * share(|s| s.prefill), share(|s| s.int8));
-    let read = format!("{:.0} % of {:.1} GB/s", 100.0 * share(|s| s.decode), share(|s| s.read));
-    let (prefill, decode) = case.targets();
-    let rows = [
-        row(format!("prefill {prompt}{at}"), prefill, |speed| speed.prefill, int8),
-        row(format!("decode {generate}{at}{by}"), decode, |speed| speed.decode, read),
-    ];
-    Ok(rows.into_iter().flatten().collect())
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -1,10 +1,10 @@
 //! What guessing tokens gains: each prompt answered with and without it, in turn. The answers must
 //! be the same, and the time of a token is compared.
 
-use super::measure::figure;
+use super::measure::{figure, report};
 use super::{Args, median};
 use crate::record::Row;
-use crate::{cargo, hearth, text};
+use crate::{hearth, text};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
@@ -54,9 +54,8 @@ fn gain(model: &str, prompt: &str, args: &Args) -> Result<f64> {
         for (times, options) in [(&mut with, &[][..]), (&mut without, &["--no-speculation"][..])] {
             let mut command = hearth::hearth(&["run", "--json", "--max-tokens", TOKENS]);
             command.args(["--threads", &args.threads.to_string()]).args(options);
-            let answer: Value =
-                serde_json::from_str(&cargo::output(command.args([model, prompt]))?)?;
-            let figure = |place: &str| figure(&answer, place, "hearth run");
+            let answer = report(command.args([model, prompt]))?;
+            let figure = |place: &str| figure(&answer, place);
             times.push(figure("/decode_ms")? / figure("/output_tokens")?.max(1.0));
             let text = answer["text"].clone();
             let same = output.get_or_insert_with(|| text.clone()) == &text;

@@ -1,16 +1,15 @@
 //! From the start of the process to the first token, beside llama.cpp, and the memory of all our
 //! processes at work.
 
-use super::measure::figure;
-use super::{Args, median};
+use super::measure::{figure, report};
+use super::{Args, median, processes};
 use crate::oracle::Oracle;
 use crate::record::Row;
 use crate::{cargo, fetch, hearth};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// About as many tokens as `llama-bench` is told to read.
@@ -34,8 +33,8 @@ pub(super) fn start(args: &Args) -> Result<Vec<Row>> {
     let measure = |(name, file, _): (String, PathBuf, f64)| {
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for round in 0..=args.rounds {
-            let mut command = hearth::hearth(&["run", "--raw", PROMPT, "--max-tokens", "1"]);
-            command.args(["--ctx", "512", "--threads", &threads]).arg(&file);
+            let mut command = hearth::hearth(&["run", "--raw", "--max-tokens", "1"]);
+            command.args(["--ctx", "512", "--threads", &threads]).arg(&file).arg(PROMPT);
             let ours_s = wall(&mut command)?;
             let options =
                 ["-p", "0", "-n", "0", "-pg", "16,1", "-r", "1", "--no-warmup", "-o", "json"];
@@ -89,12 +88,12 @@ pub(super) fn warm(args: &Args) -> Result<Vec<Row>> {
     let run = |prompt: &str, more: &[&str]| -> Result<Value> {
         let mut command = hearth::hearth(&["bench", "--json", "--depth", "2000", "--gen", "1"]);
         command.args(["--prompt", prompt, "--threads", &args.threads.to_string()]).args(more);
-        Ok(serde_json::from_str(&cargo::output(command.arg(&file))?)?)
+        report(command.arg(&file))
     };
     let (mut warm, mut long) = (Vec::new(), Vec::new());
     for _ in 0..args.rounds {
-        warm.push(figure(&run("20", &["--warm"])?, "/warm_ms", "hearth bench")?);
-        long.push(20e3 / figure(&run("256", &[])?, "/prefill_tok_s", "hearth bench")?);
+        warm.push(figure(&run("20", &["--warm"])?, "/warm_ms")?);
+        long.push(20e3 / figure(&run("256", &[])?, "/prefill_tok_s")?);
     }
     let (warm, long) = (median(warm), median(long));
     Ok(vec![Row {
@@ -110,7 +109,7 @@ fn peak(command: &mut Command) -> Result<f64> {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut most = 0.0f64;
     let status = loop {
-        most = most.max(of_all(&child));
+        most = most.max(processes::memory(child.id()));
         if let Some(status) = child.try_wait()? {
             break status;
         }
@@ -119,33 +118,4 @@ fn peak(command: &mut Command) -> Result<f64> {
     ensure!(status.success(), "{command:?} ended with {status}");
     ensure!(most > 0.0, "the system tells no memory of {command:?}");
     Ok(most)
-}
-
-fn of_all(child: &Child) -> f64 {
-    let own = PathBuf::from(format!("/proc/{}", child.id()));
-    let tasks = fs::read_dir(own.join("task")).into_iter().flatten().flatten();
-    let children = tasks.flat_map(|task| {
-        let list = fs::read_to_string(task.path().join("children")).unwrap_or_default();
-        list.split_whitespace().map(|pid| Path::new("/proc").join(pid)).collect::<Vec<_>>()
-    });
-    children.chain([own]).filter_map(|process| pss(&process)).sum()
-}
-
-/// `Pss:` of a process; `None` once it has ended.
-fn pss(process: &Path) -> Option<f64> {
-    let text = fs::read_to_string(process.join("smaps_rollup")).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
-    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_process_has_memory() {
-        assert!(pss(Path::new("/proc/self")).unwrap() > 1e5);
-        assert!(pss(Path::new("/proc/none")).is_none());
-    }
 }

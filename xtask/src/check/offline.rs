@@ -1,12 +1,10 @@
 //! The first command of the README and its neighbours on a machine without a network: an empty
-//! network namespace, made by `unshare` of util-linux. Where that is not allowed, nothing is
-//! checked.
+//! network namespace. Where that is not allowed, nothing is checked.
 
 use super::Verdict;
-use crate::cargo::{line, output, program};
+use crate::cargo::{line, output, without_network};
 use crate::hearth::hearth;
 use anyhow::{Result, ensure};
-use std::process::Command;
 
 /// Arguments of `hearth`, and what stdout must contain.
 const COMMANDS: &[(&[&str], &str)] = &[
@@ -21,23 +19,19 @@ const COMMANDS: &[(&[&str], &str)] = &[
 
 /// Runs each command without a network and looks for its answer.
 pub(super) fn run() -> Result<Verdict> {
-    if let Err(error) = output(&mut alone(&program("true", &[]))) {
-        let reason = format!("{error:#}");
-        let reason = reason.lines().next().unwrap_or_default();
-        return Ok(Verdict::NotChecked(format!("no empty network namespace here ({reason})")));
-    }
     for (args, expected) in COMMANDS {
-        let mut command = alone(&hearth(args));
+        let mut command = match without_network(&hearth(args)) {
+            Ok(command) => command,
+            Err(error) => {
+                let reason = format!("{error:#}");
+                let reason = reason.lines().next().unwrap_or_default();
+                let text = format!("no empty network namespace here ({reason})");
+                return Ok(Verdict::NotChecked(text));
+            }
+        };
         let printed = output(&mut command)?;
         let name = line(&command);
         ensure!(printed.contains(expected), "{name}\nprinted {printed:?}, expected {expected:?}");
     }
     Ok(Verdict::Passed)
-}
-
-/// The same command in an empty network namespace.
-fn alone(command: &Command) -> Command {
-    let mut unshare = program("unshare", &["--map-root-user", "--net", "--"]);
-    unshare.arg(command.get_program()).args(command.get_args());
-    unshare
 }

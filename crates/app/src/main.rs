@@ -9,6 +9,7 @@ mod answer;
 mod commands;
 mod config;
 mod context;
+mod conversation;
 mod engine;
 mod exit;
 mod generation;

@@ -9,10 +9,11 @@ use super::show::print_json;
 use crate::answer::{Show, generate};
 use crate::config::read_capped;
 use crate::context::App;
+use crate::conversation::Conversation;
 use crate::engine::{EngineArgs, Need, Running};
 use crate::exit::{Code, Failure, advise};
 use crate::generation::{OutputArgs, Recipe, SamplingArgs};
-use crate::repl::{Conversation, Repl};
+use crate::repl::Repl;
 
 /// Largest text that is read for the engine, in bytes; what a frame to it holds.
 const INPUT_CAP: u64 = 16 << 20;

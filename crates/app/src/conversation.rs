@@ -15,6 +15,7 @@ pub(crate) struct Conversation {
     raw: bool,
     /// Tokens in the context after the last answer, and its limit.
     context: (u64, u64),
+    changed: bool,
 }
 
 impl Conversation {
@@ -25,6 +26,7 @@ impl Conversation {
             messages: Vec::new(),
             raw,
             context: (0, 0),
+            changed: false,
         }
     }
 
@@ -36,6 +38,39 @@ impl Conversation {
     /// Forgets what was said.
     pub(crate) fn clear(&mut self) {
         self.messages.clear();
+        self.changed = true;
+    }
+
+    /// Whether something was said or forgotten since this was last asked.
+    pub(crate) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Goes on from what was said in an earlier run, its system message first if it had one. That
+    /// of this run takes its place; tells whether it is another.
+    pub(crate) fn resume(&mut self, mut messages: Vec<Message>) -> bool {
+        let has_system = messages.first().is_some_and(|message| message.role == "system");
+        let kept = has_system.then(|| messages.remove(0));
+        self.messages = messages;
+        let another = self.system.is_some() && self.system != kept;
+        self.system = self.system.take().or(kept);
+        another
+    }
+
+    /// Questions of the user, with their answers.
+    pub(crate) fn turns(&self) -> usize {
+        self.messages.iter().filter(|message| message.role == "user").count()
+    }
+
+    /// Everything that was said, the system message first.
+    pub(crate) fn messages(&self) -> impl Iterator<Item = &Message> {
+        self.system.iter().chain(&self.messages)
+    }
+
+    /// What the prompt to come begins with.
+    pub(crate) fn prompt_so_far(&self) -> Prompt {
+        let messages = self.messages().cloned().collect();
+        Prompt::Chat { messages, tools_json: String::new() }
     }
 
     /// The prompt that ends with this text of the user.
@@ -84,7 +119,7 @@ impl Conversation {
 
     /// Takes up what was said, which left the context so full.
     pub(crate) fn add(&mut self, text: String, answer: String, context: (u64, u64)) {
-        self.context = context;
+        (self.context, self.changed) = (context, true);
         if !self.raw {
             let turns = [Message::new("user", &text), Message::new("assistant", &answer)];
             self.messages.extend(turns);
@@ -142,6 +177,31 @@ mod tests {
         assert_eq!(sent(8000), (false, vec![25; 2]));
         assert_eq!(ending("aéb", 2), "b");
         assert_eq!(ending("aéb", 9), "aéb");
+    }
+
+    #[test]
+    fn what_was_kept_goes_on_under_the_system_message_of_the_day() {
+        let kept = |system: &str| {
+            let mut conversation = Conversation::new(None, false);
+            if !system.is_empty() {
+                conversation.system = Some(Message::new("system", system));
+            }
+            conversation.add("hi".into(), "hello".into(), (9, 99));
+            conversation.messages().cloned().collect::<Vec<_>>()
+        };
+        for (old, new, another, stays) in [
+            ("", "", false, ""),
+            ("be brief", "", false, "be brief"),
+            ("be brief", "be brief", false, "be brief"),
+            ("be brief", "be kind", true, "be kind"),
+            ("", "be kind", true, "be kind"),
+        ] {
+            let new = (!new.is_empty()).then(|| new.to_owned());
+            let mut conversation = Conversation::new(new, false);
+            assert_eq!(conversation.resume(kept(old)), another, "{old}");
+            assert_eq!(conversation.messages().cloned().collect::<Vec<_>>(), kept(stays));
+            assert_eq!(conversation.turns(), 1);
+        }
     }
 
     #[test]

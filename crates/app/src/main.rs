@@ -18,6 +18,7 @@ mod options;
 mod progress;
 mod repl;
 mod role;
+mod session;
 mod terminal;
 mod threads;
 

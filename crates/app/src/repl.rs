@@ -15,6 +15,7 @@ use crate::engine::Running;
 use crate::exit::{advise, say_error};
 use crate::generation::Recipe;
 use crate::interrupt::Interrupt;
+use crate::session::Session;
 
 const HELP: &str = "\
 /help     show this list
@@ -71,6 +72,7 @@ impl Repl<'_> {
     pub(crate) fn run(
         &self,
         mut conversation: Conversation,
+        mut session: Option<Session<'_>>,
         history: Option<PathBuf>,
         verbose: bool,
     ) -> anyhow::Result<()> {
@@ -110,12 +112,20 @@ impl Repl<'_> {
                     }
                 }
             }
+            if let Some(session) = session.as_mut().filter(|_| conversation.take_change())
+                && let Err(error) = session.save_text(&conversation)
+            {
+                self.show_error(error)?;
+            }
             if let Some(path) = &history {
                 // Losing the history is no reason to end a conversation.
                 let _ = editor.append_history(path);
             }
         }
-        Ok(())
+        match session {
+            Some(session) => session.close(self.running, self.interrupt, &conversation),
+            None => Ok(()),
+        }
     }
 
     /// Answers one text; an error is shown and the conversation goes on.

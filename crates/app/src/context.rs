@@ -9,7 +9,7 @@ use crate::terminal::Terminal;
 use hearth_hub::source::Proxies;
 use hearth_hub::{Catalogue, Ledger, OpenModel, Store, Target, open_path, resolve};
 use std::cell::OnceCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The context of one run of `hearth`.
 pub(crate) struct App {
@@ -72,6 +72,12 @@ impl App {
             None if is_path() => Ok(None),
             _ => self.store().map(Some),
         }
+    }
+
+    /// The file of the key that kept conversations are closed with.
+    pub(crate) fn key_file(&self) -> anyhow::Result<PathBuf> {
+        let file = self.settings.key_file.clone();
+        file.ok_or_else(|| homeless("the key of kept conversations", "key_file"))
     }
 
     /// The ledger of connections. Without a place for it nothing connects: there is no store then.

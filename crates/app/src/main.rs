@@ -9,6 +9,7 @@ mod answer;
 mod commands;
 mod config;
 mod context;
+mod conversation;
 mod engine;
 mod exit;
 mod generation;
@@ -17,6 +18,7 @@ mod options;
 mod progress;
 mod repl;
 mod role;
+mod session;
 mod terminal;
 mod threads;
 

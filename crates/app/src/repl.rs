@@ -4,16 +4,18 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use hearth_engine::protocol::{Finish, Message, Prompt, Stats};
+use hearth_engine::protocol::{Finish, Stats};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::answer::{Show, generate};
 use crate::context::App;
+use crate::conversation::Conversation;
 use crate::engine::Running;
 use crate::exit::{advise, say_error};
-use crate::generation::{Recipe, SUMMARY_TOKENS};
+use crate::generation::Recipe;
 use crate::interrupt::Interrupt;
+use crate::session::Session;
 
 const HELP: &str = "\
 /help     show this list
@@ -22,91 +24,6 @@ const HELP: &str = "\
 /bye      leave (Ctrl-D too)
 \"\"\"       start or end a text of several lines
 Ctrl-C    stop the answer";
-
-const SUMMARISE: &str = "Summarise our conversation so far in a few sentences. Keep names, \
-    numbers, decisions and open questions.";
-
-/// What has been said, as the next prompt needs it.
-pub(crate) struct Conversation {
-    system: Option<Message>,
-    messages: Vec<Message>,
-    raw: bool,
-    /// Tokens in the context after the last answer, and its limit.
-    context: (u64, u64),
-}
-
-impl Conversation {
-    /// An empty conversation; `raw` sends each text alone and without a template.
-    pub(crate) fn new(system: Option<String>, raw: bool) -> Self {
-        Self {
-            system: system.map(|text| Message::new("system", &text)),
-            messages: Vec::new(),
-            raw,
-            context: (0, 0),
-        }
-    }
-
-    /// The prompt that ends with this text of the user.
-    fn prompt(&self, text: &str) -> Prompt {
-        if self.raw {
-            return Prompt::Raw(text.to_owned());
-        }
-        self.chat(&self.messages, text)
-    }
-
-    fn chat(&self, before: &[Message], text: &str) -> Prompt {
-        let mut messages: Vec<Message> = self.system.iter().chain(before).cloned().collect();
-        messages.push(Message::new("user", text));
-        Prompt::Chat { messages, tools_json: String::new() }
-    }
-
-    /// The prompt that asks for a summary, and whether all of the conversation is in it. Where
-    /// it would leave too little room for the summary, its newest part is.
-    fn summary_prompt(&self) -> (Prompt, bool) {
-        let size =
-            |turns: &[Message]| turns.iter().map(|turn| turn.content.len() as u64).sum::<u64>();
-        let (used, limit) = self.context;
-        // A token has at least one byte, so the question has at most this many.
-        let needed = (SUMMARY_TOKENS + SUMMARISE.len()) as u64;
-        let room = limit.saturating_sub(needed.min(limit / 2));
-        if used <= room {
-            return (self.prompt(SUMMARISE), true);
-        }
-        // Bytes stand for tokens here, at the rate of the whole conversation.
-        let most = size(&self.messages).saturating_mul(room) / used;
-        let mut turns = &self.messages[..];
-        // A question leaves with its answer: roles still alternate.
-        while let Some(rest) = turns.get(2..).filter(|rest| !rest.is_empty() && size(turns) > most)
-        {
-            turns = rest;
-        }
-        let mut turns = turns.to_vec();
-        let share = usize::try_from(most / 2).unwrap_or(usize::MAX);
-        if size(&turns) > most {
-            for turn in &mut turns {
-                turn.content = ending(&turn.content, share).to_owned();
-            }
-        }
-        (self.chat(&turns, SUMMARISE), false)
-    }
-
-    /// Takes up what was said, which left the context so full.
-    fn add(&mut self, text: String, answer: String, context: (u64, u64)) {
-        self.context = context;
-        if !self.raw {
-            let turns = [Message::new("user", &text), Message::new("assistant", &answer)];
-            self.messages.extend(turns);
-        }
-    }
-
-    /// The summary takes the place of everything before it; roles still alternate, as many
-    /// templates demand.
-    fn replace_by(&mut self, summary: String, tokens: u64) {
-        self.messages.clear();
-        let context = (tokens, self.context.1);
-        self.add("What have we talked about so far?".to_owned(), summary, context);
-    }
-}
 
 /// What a line is.
 #[derive(Debug, PartialEq, Eq)]
@@ -155,6 +72,7 @@ impl Repl<'_> {
     pub(crate) fn run(
         &self,
         mut conversation: Conversation,
+        mut session: Option<Session<'_>>,
         history: Option<PathBuf>,
         verbose: bool,
     ) -> anyhow::Result<()> {
@@ -180,7 +98,7 @@ impl Repl<'_> {
                 Line::Bye => break,
                 Line::Help => writeln!(std::io::stdout(), "{HELP}")?,
                 Line::Clear => {
-                    conversation.messages.clear();
+                    conversation.clear();
                     self.app.note("(the conversation is forgotten)");
                 }
                 Line::Compact => self.compact(&mut conversation)?,
@@ -194,12 +112,20 @@ impl Repl<'_> {
                     }
                 }
             }
+            if let Some(session) = session.as_mut().filter(|_| conversation.take_change())
+                && let Err(error) = session.save_text(&conversation)
+            {
+                self.show_error(error)?;
+            }
             if let Some(path) = &history {
                 // Losing the history is no reason to end a conversation.
                 let _ = editor.append_history(path);
             }
         }
-        Ok(())
+        match session {
+            Some(session) => session.close(self.running, self.interrupt, &conversation),
+            None => Ok(()),
+        }
     }
 
     /// Answers one text; an error is shown and the conversation goes on.
@@ -212,7 +138,7 @@ impl Repl<'_> {
         let request = self.recipe.generate(conversation.prompt(&text));
         match generate(self.app, self.running, self.interrupt, request, Show::Stream) {
             Err(error) => {
-                let advice = match conversation.messages.is_empty() {
+                let advice = match conversation.is_empty() {
                     true => "Shorten the text",
                     false => "/compact shortens the conversation, /clear starts anew",
                 };
@@ -233,7 +159,7 @@ impl Repl<'_> {
     }
 
     fn compact(&self, conversation: &mut Conversation) -> anyhow::Result<()> {
-        if conversation.messages.is_empty() {
+        if conversation.is_empty() {
             self.app.note("(nothing to shorten yet)");
             return Ok(());
         }
@@ -299,13 +225,6 @@ fn useless(finish: Finish, summary: &str) -> Option<&'static str> {
     }
 }
 
-/// The end of a text, of at most so many bytes.
-fn ending(text: &str, most: usize) -> &str {
-    let from = text.len().saturating_sub(most);
-    let whole = (from..text.len()).find_map(|start| text.get(start..));
-    whole.unwrap_or_default()
-}
-
 /// How full the context is in percent, when that is worth a word.
 fn nearly_full((used, limit): (u64, u64)) -> Option<u64> {
     let percent = used.saturating_mul(100).checked_div(limit)?;
@@ -361,52 +280,12 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_alternates_also_after_a_summary() {
-        let mut conversation = Conversation::new(Some("be brief".into()), false);
-        conversation.add("hi".into(), "hello".into(), (9, 99));
-        conversation.replace_by("they greeted".into(), 3);
-        let Prompt::Chat { messages, .. } = conversation.prompt("and now?") else { panic!("chat") };
-        let roles: Vec<&str> = messages.iter().map(|m| m.role.as_str()).collect();
-        assert_eq!(roles, ["system", "user", "assistant", "user"]);
-        assert_eq!(messages[2].content, "they greeted");
-        assert_eq!(messages[3].content, "and now?");
-    }
-
-    #[test]
-    fn a_full_conversation_leaves_room_for_its_summary() {
-        let sent = |used| {
-            let mut conversation = Conversation::new(Some("be brief".into()), false);
-            for turn in 1..=4 {
-                let text = turn.to_string().repeat(100);
-                conversation.add(text.clone(), text, (used, 1000));
-            }
-            let (prompt, whole) = conversation.summary_prompt();
-            let Prompt::Chat { messages, .. } = prompt else { panic!("chat") };
-            let sizes: Vec<usize> = messages.iter().map(|m| m.content.len()).collect();
-            assert_eq!((sizes[0], messages[1].role.as_str()), (8, "user"));
-            (whole, sizes[1..sizes.len() - 1].to_vec())
-        };
-        assert_eq!(sent(500), (true, vec![100; 8]));
-        assert_eq!(sent(1000), (false, vec![100; 4]));
-        assert_eq!(sent(8000), (false, vec![25; 2]));
-        assert_eq!(ending("aéb", 2), "b");
-        assert_eq!(ending("aéb", 9), "aéb");
-    }
-
-    #[test]
     fn a_summary_that_did_not_end_by_itself_is_useless() {
         assert_eq!(useless(Finish::Stop, "they greeted"), None);
         for finish in [Finish::Length, Finish::Loop, Finish::Cancelled] {
             assert!(useless(finish, "they gre").is_some(), "{finish:?}");
         }
         assert!(useless(Finish::Stop, " \n").is_some());
-    }
-
-    #[test]
-    fn raw_lines_stand_alone() {
-        let mut conversation = Conversation::new(None, true);
-        conversation.add("a".into(), "b".into(), (9, 99));
-        assert!(matches!(conversation.prompt("c"), Prompt::Raw(text) if text == "c"));
     }
 
     #[test]

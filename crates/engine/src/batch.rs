@@ -8,6 +8,7 @@ use hearth_kernels::attention::BLOCK;
 
 use crate::answer::{Answer, Next};
 use crate::block::{Scratch, head};
+use crate::kv::KvCache;
 use crate::model::Model;
 use crate::prefix::PrefixCache;
 use crate::protocol::{Event, Failure, Finish, KvKind, Stage, Stats};
@@ -119,6 +120,23 @@ impl Batch {
     /// Forgets what finished sequences left.
     pub(crate) fn forget(&mut self) {
         self.prefix.clear();
+    }
+
+    /// What is known of the beginning of `tokens`.
+    pub(crate) fn known(&mut self, model: &Model, salt: u64, tokens: &[u32]) -> KvCache {
+        let mut kv = self.empty(model);
+        self.prefix.restore(salt, tokens, &mut kv);
+        kv
+    }
+
+    /// Keeps what `kv` holds of `tokens`, as if a sequence had computed it.
+    pub(crate) fn learn(&mut self, salt: u64, tokens: &[u32], kv: &KvCache) {
+        self.prefix.store(salt, tokens, kv);
+    }
+
+    /// A cache as that of every sequence.
+    pub(crate) fn empty(&self, model: &Model) -> KvCache {
+        KvCache::new(&model.config, self.kv)
     }
 
     /// Drops everything.

@@ -17,7 +17,9 @@ impl Engine {
         let tokenizer = self.tokenizer().ok().cloned();
         let room = self.model()?.ctx - prompt.len();
         let answer = Answer::new(id, job, choose, tokenizer, (&prompt, room))?;
-        self.start(id, answer, prompt, job.salt)
+        let (model, batch) = self.computing()?;
+        batch.admit(model, id, answer, prompt, job.salt);
+        Ok(())
     }
 
     /// The sampler and the constraint of a request.
@@ -52,8 +54,7 @@ impl Engine {
         // One place is needed for the first new token.
         let room = ctx.saturating_sub(1);
         let mut tokens = match &job.prompt {
-            Prompt::Tokens(tokens) => tokens.clone(),
-            Prompt::Raw(text) => self.tokenizer()?.encode(text.as_bytes(), true, false),
+            Prompt::Tokens(_) | Prompt::Raw(_) => self.ids(&job.prompt)?,
             Prompt::Chat { messages, tools_json } => {
                 let mut messages = messages.clone();
                 loop {
@@ -81,6 +82,15 @@ impl Engine {
             return Err(Failure { kind: FailureKind::TooLong, message });
         }
         Ok(tokens)
+    }
+
+    /// The ids of a prompt, however many they are.
+    pub(crate) fn ids(&self, prompt: &Prompt) -> Result<Vec<u32>, Failure> {
+        match prompt {
+            Prompt::Tokens(tokens) => Ok(tokens.clone()),
+            Prompt::Raw(text) => Ok(self.tokenizer()?.encode(text.as_bytes(), true, false)),
+            Prompt::Chat { messages, tools_json } => self.render(messages, tools_json),
+        }
     }
 
     /// Messages to ids: special tokens count in the template's own text, never in a message.

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use hearth_kernels::pool::Pool;
 
-use crate::answer::Answer;
 use crate::arch::Config;
 use crate::batch::Batch;
 use crate::bench;
@@ -16,6 +15,7 @@ use crate::describe::describe;
 use crate::error::ModelError;
 use crate::gguf::Gguf;
 use crate::grammar::GrammarEnv;
+use crate::kept::{Incoming, make};
 use crate::model::Model;
 use crate::perplexity::perplexity;
 use crate::protocol::{
@@ -26,6 +26,9 @@ use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 use crate::worker::Host;
 
+/// Why nothing can be computed.
+const VOCABULARY_ONLY: &str = "only the vocabulary of this file was loaded";
+
 /// A loaded file.
 pub struct Engine {
     pub(crate) gguf: Gguf,
@@ -35,6 +38,10 @@ pub struct Engine {
     template: Result<Option<ChatTemplate>, String>,
     grammar: Option<GrammarEnv>,
     batch: Batch,
+    /// What computes keys and values here, in words.
+    pub(crate) make: String,
+    /// A kept sequence on its way in.
+    pub(crate) incoming: Option<Incoming>,
     kv: KvKind,
     date: String,
     stop: Arc<AtomicBool>,
@@ -64,6 +71,8 @@ impl Engine {
             tokenizer: Tokenizer::from_gguf(&gguf).map_err(|error| error.to_string()),
             template: ChatTemplate::from_gguf(&gguf).map_err(|error| error.to_string()),
             batch: Batch::new(model.as_ref().map_or(0, |model| model.ctx), options.kv),
+            make: model.as_ref().map_or_else(String::new, |model| make(model, options)),
+            incoming: None,
             grammar: None,
             kv: options.kv,
             date: date.to_owned(),
@@ -129,22 +138,15 @@ impl Engine {
 
     /// The model.
     pub(crate) fn model(&self) -> Result<&Model, Failure> {
-        self.model.as_ref().ok_or_else(|| request("only the vocabulary of this file was loaded"))
+        self.model.as_ref().ok_or_else(|| request(VOCABULARY_ONLY))
     }
 
-    /// Lets an answer go on with the others.
-    pub(crate) fn start(
-        &mut self,
-        id: u64,
-        answer: Answer,
-        prompt: Vec<u32>,
-        salt: u64,
-    ) -> Result<(), Failure> {
-        let Self { model: Some(model), batch, .. } = self else {
-            return self.model().map(|_| ());
-        };
-        batch.admit(model, id, answer, prompt, salt);
-        Ok(())
+    /// The model, and what runs on it.
+    pub(crate) fn computing(&mut self) -> Result<(&Model, &mut Batch), Failure> {
+        match &self.model {
+            Some(model) => Ok((model, &mut self.batch)),
+            None => Err(request(VOCABULARY_ONLY)),
+        }
     }
 
     /// The vocabulary as grammars see it, built when first needed.
@@ -294,7 +296,9 @@ impl Host for Engine {
                 out(Event::Described { id, card });
                 done(0)
             }
+            Job::Keep(job) => self.keep(id, job, out),
             Job::Clear => {
+                self.incoming = None;
                 self.batch.forget();
                 done(0)
             }
@@ -324,6 +328,7 @@ impl Host for Engine {
     }
 
     fn reset(&mut self) {
+        self.incoming = None;
         self.batch.reset();
     }
 }

@@ -63,6 +63,11 @@ impl KvCache {
         }
     }
 
+    /// Number of layers.
+    pub fn layers(&self) -> usize {
+        self.layers.len()
+    }
+
     /// The store of one layer.
     pub fn layer(&self, layer: usize) -> &KvLayer {
         &self.layers[layer]

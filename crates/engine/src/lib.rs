@@ -3,7 +3,8 @@
 //! Bottom up: `gguf` reads a file, `tokenizer` and `template` turn text into ids, `arch` and
 //! `weights` make it a [`model::Model`], `block` is the mathematics, `session` one sequence,
 //! `sample` and `grammar` choose tokens, `speculate` guesses them, `answer` ties them together,
-//! `batch` runs many answers at once, `worker` takes requests of [`protocol`] from a pipe.
+//! `batch` runs many answers at once, `kept` hands out what they computed and takes it in again,
+//! `worker` takes requests of [`protocol`] from a pipe.
 //! `reference` is the slow twin of `block`, the oracle in tests.
 
 mod answer;
@@ -17,6 +18,7 @@ pub mod generate;
 pub mod gguf;
 pub mod grammar;
 pub mod host;
+pub mod kept;
 pub mod kv;
 pub mod model;
 pub mod perplexity;

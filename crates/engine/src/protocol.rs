@@ -4,7 +4,10 @@
 //! (see the server). Every list and string that crosses the pipe is bounded by the frame limit;
 //! a value larger than one frame (rows of logits) is sent as several events.
 
+mod kept;
 mod plain;
+
+pub use kept::{Keep, KeptPart};
 
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +113,8 @@ pub enum Job {
     },
     /// Drop every cached sequence.
     Clear,
+    /// Hand out what is computed of a sequence, as [`Event::Kept`], or take it in again.
+    Keep(Keep),
 }
 
 /// Input and limits of one generation.
@@ -343,6 +348,13 @@ pub enum Event {
         /// The facts.
         card: Box<ModelCard>,
     },
+    /// Answer to `Keep::Out`.
+    Kept {
+        /// The request.
+        id: u64,
+        /// The next part.
+        part: KeptPart,
+    },
     /// The request ended well.
     Done {
         /// The request.
@@ -372,6 +384,7 @@ impl Event {
             | Self::Perplexity { id, .. }
             | Self::Bench { id, .. }
             | Self::Described { id, .. }
+            | Self::Kept { id, .. }
             | Self::Done { id, .. }
             | Self::Failed { id, .. } => id,
         }

@@ -163,6 +163,27 @@ pub enum HubError {
         /// Why.
         error: io::Error,
     },
+    /// A file that only this installation can read is not what it wrote.
+    #[error(
+        "{path}: found {found}; nothing of it is used. Bring back a copy that was not changed, or \
+         name another file"
+    )]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        found: &'static str,
+    },
+    /// The file of the key cannot be used.
+    #[error("{path}: {found}; {next}")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        found: String,
+        /// What to do.
+        next: String,
+    },
     /// The operating system refused.
     #[error("cannot {action} {path}: {error}")]
     Io {
@@ -191,10 +212,12 @@ impl HubError {
             Self::NotAModel { .. }
             | Self::Part { .. }
             | Self::Integrity { .. }
+            | Self::Sealed { .. }
             | Self::Changed { .. } => ErrorKind::Integrity,
             Self::NoSpace { .. }
             | Self::Manifest { .. }
             | Self::Ledger { .. }
+            | Self::Key { .. }
             | Self::Io { .. } => ErrorKind::Store,
             Self::Busy { .. } => ErrorKind::Busy,
         }

@@ -3,7 +3,8 @@
 //! Knows nothing of what is inside a model beyond the first four bytes of a GGUF file; reading it
 //! is the sealed engine's job (`hearth-cell`). Reads no environment variable: the app passes paths.
 //! Start at [`resolve()`] (what a word means), [`Store`] (what is on disk), [`source::Source`]
-//! (where it comes from) and [`Ledger`] (what is written before anything connects).
+//! (where it comes from) and [`Ledger`] (what is written before anything connects). [`sealed`] are
+//! files for this installation alone.
 
 mod catalogue;
 mod clock;
@@ -13,6 +14,7 @@ mod error;
 mod name;
 pub mod progress;
 mod resolve;
+pub mod sealed;
 pub mod source;
 mod split;
 mod store;

@@ -8,13 +8,17 @@ use super::graph::Graph;
 /// Crates that run inside the seal.
 const SEALED: &[&str] = &["hearth-kernels", "hearth-engine", "hearth-train"];
 
-/// Sockets, TLS, HTTP, async runtimes, and a thread pool with a global instance. A trailing `*`
-/// matches every name with this beginning.
+/// Sockets, TLS, HTTP, async runtimes, ciphers (the sealed child keeps no secrets), and a thread
+/// pool with a global instance. A trailing `*` matches every name with this beginning.
 const BANNED: &[&str] = &[
     "actix*",
+    "aead",
+    "aes*",
     "async-*",
     "attohttpc",
     "axum*",
+    "chacha20*",
+    "cipher",
     "crossbeam-channel",
     "curl*",
     "futures*",

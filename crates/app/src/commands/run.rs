@@ -1,18 +1,21 @@
 //! `hearth run MODEL [PROMPT]`: one answer, or a conversation on a terminal.
 
 use std::io::{ErrorKind, IsTerminal, Read};
+use std::path::PathBuf;
 
 use clap::Args;
-use hearth_engine::protocol::{Finish, Message, Prompt};
+use hearth_engine::protocol::Finish;
 
 use super::show::print_json;
 use crate::answer::{Show, generate};
 use crate::config::read_capped;
 use crate::context::App;
+use crate::conversation::Conversation;
 use crate::engine::{EngineArgs, Need, Running};
 use crate::exit::{Code, Failure, advise};
 use crate::generation::{OutputArgs, Recipe, SamplingArgs};
-use crate::repl::{Conversation, Repl};
+use crate::repl::Repl;
+use crate::session::Session;
 
 /// Largest text that is read for the engine, in bytes; what a frame to it holds.
 const INPUT_CAP: u64 = 16 << 20;
@@ -29,6 +32,10 @@ pub(crate) struct Run {
     /// What to ask; several words are joined
     #[arg(value_name = "PROMPT")]
     prompt: Vec<String>,
+    /// Go on with the conversation in this file and keep it there, encrypted, with what was
+    /// computed of it; the file is made if it is not there
+    #[arg(long, value_name = "FILE", conflicts_with = "raw")]
+    session: Option<PathBuf>,
     /// What the model should know or be before it answers
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
@@ -70,25 +77,29 @@ impl Run {
             Some(draft) => Some(app.open_model(draft, &format!("run {name} --draft {draft}"))?),
             None => None,
         };
+        let session = self.session.as_deref().map(|path| Session::open(app, path, &model));
+        let mut session = session.transpose()?;
         let need = Need::Model { ctx: self.ctx };
         let running = self.engine.start_with(app, model, draft, need)?;
+        let mut conversation = Conversation::new(self.system.clone(), self.raw);
+        if let Some(session) = &mut session {
+            session.restore(&running, &mut conversation)?;
+        }
 
         let Some(prompt) = prompt else {
             if !self.raw {
                 require_template(app, &running)?;
             }
-            let conversation = Conversation::new(self.system, self.raw);
             let history = if self.no_history { None } else { app.settings.history.clone() };
             let repl = Repl { app, running: &running, interrupt, recipe: &recipe };
-            return repl.run(conversation, history, self.verbose);
-        };
-        let prompt = match self.raw {
-            true => Prompt::Raw(prompt),
-            false => chat(self.system, prompt),
+            return repl.run(conversation, session, history, self.verbose);
         };
         let show = if self.json { Show::Nothing } else { Show::Stream };
-        let request = recipe.generate(prompt);
+        let request = recipe.generate(conversation.prompt(&prompt));
         let answer = generate(app, &running, interrupt, request, show).map_err(|error| {
+            if !conversation.is_empty() {
+                return error;
+            }
             // There are no older messages that `drop-oldest` could drop.
             advise(error, "Shorten it, raise `--ctx`, or choose `--overflow keep-end`")
         })?;
@@ -102,6 +113,10 @@ impl Run {
             return Err(Failure::new(Code::Interrupted, "stopped by Ctrl-C"));
         }
         answer.explain(app, &recipe);
+        if let Some(session) = &mut session {
+            conversation.add(prompt, answer.text, answer.stats.context);
+            session.save(&running, interrupt, &conversation)?;
+        }
         Ok(())
     }
 
@@ -177,10 +192,4 @@ pub(super) fn read_input(from: impl Read, name: &str) -> anyhow::Result<Vec<u8>>
         }
         _ => anyhow::Error::new(error).context(format!("cannot read {name}")),
     })
-}
-
-fn chat(system: Option<String>, prompt: String) -> Prompt {
-    let system = system.map(|text| Message::new("system", &text));
-    let messages = system.into_iter().chain([Message::new("user", &prompt)]).collect();
-    Prompt::Chat { messages, tools_json: String::new() }
 }

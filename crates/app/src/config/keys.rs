@@ -19,12 +19,13 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 }
 
 /// Every setting, in the order of `config show`.
-pub(crate) const KEYS: [Key; 10] = [
+pub(crate) const KEYS: [Key; 11] = [
     text("store", "", "folder of the models"),
     text("egress_log", "", "file that records every connection before it is made"),
     text("model", hearth_hub::DEFAULT_MODEL, "model of `hearth run` when none is named"),
     text("python", "python3", "Python that downloads models published as packages"),
     text("history", "", "file of the lines typed in conversations; `off` keeps none"),
+    text("key_file", "", "file of the key that `--session` closes conversations with"),
     text("color", "auto", "colour on stderr: auto, always or never"),
     text("require_isolation", "syscall", "least isolation of the engine: full, syscall or none"),
     text("kv", "f16", "element type of the KV cache: f32, f16, bf16 or q8"),

@@ -64,6 +64,8 @@ pub(crate) struct Settings {
     pub(crate) egress_log: Option<PathBuf>,
     /// File of the lines typed in conversations; `None` keeps none.
     pub(crate) history: Option<PathBuf>,
+    /// File of the key that kept conversations are closed with; `None` without a home folder.
+    pub(crate) key_file: Option<PathBuf>,
     /// Python interpreter for package sources.
     pub(crate) python: PathBuf,
     /// When to colour.
@@ -110,6 +112,7 @@ impl Settings {
             store: path("store")?,
             egress_log: path("egress_log")?,
             history: path("history")?.filter(|path| path.as_os_str() != "off"),
+            key_file: path("key_file")?,
             python: parse(&rows, "python")?,
             color: parse(&rows, "color")?,
             rows,
@@ -172,6 +175,7 @@ fn defaults(env: &Env) -> anyhow::Result<Vec<Row>> {
         .map(|key| {
             let value = match key.name {
                 "store" => place(&data, "models")?,
+                "key_file" => place(&data, "key")?,
                 "egress_log" => place(&state, "egress.log")?,
                 "history" => place(&state, "history")?,
                 _ => key.default.to_owned(),
@@ -296,11 +300,13 @@ mod tests {
         is(settings.egress_log, "/home/ada/.local/state/hearth/egress.log");
         let mut env = env();
         env.xdg.data = Some("/data".into());
-        is(Settings::load(&flags(None), &env).unwrap().store, "/data/hearth/models");
+        let settings = Settings::load(&flags(None), &env).unwrap();
+        is(settings.store, "/data/hearth/models");
+        is(settings.key_file, "/data/hearth/key");
 
         let homeless = Settings::load(&flags(None), &Env::default()).unwrap();
         assert_eq!((homeless.file, homeless.store, homeless.egress_log), (None, None, None));
-        assert_eq!(homeless.history, None);
+        assert_eq!((homeless.history, homeless.key_file), (None, None));
         let flags = Global { store: Some("/s".into()), ..flags(None) };
         let settings = Settings::load(&flags, &Env::default()).unwrap();
         is(settings.egress_log, "/s/egress.log");

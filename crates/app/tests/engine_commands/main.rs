@@ -4,6 +4,7 @@
 
 mod models;
 mod repl;
+mod session;
 mod tiny;
 
 use std::io::{Read, Write};

@@ -23,21 +23,21 @@ fn terminal(home: &Home, args: &[&str]) -> Command {
 }
 
 /// What a terminal showed while these texts were awaited and typed in turn.
-fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
+pub(super) fn conversation(home: &Home, args: &[&str], steps: &[(&str, &str)]) -> String {
     let script: Vec<String> =
         steps.iter().map(|step| Value::from(vec![step.0, step.1]).to_string()).collect();
     piped(terminal(home, args), (script.join("\n") + "\n").as_bytes())
 }
 
 /// Answers of a few tokens that end by themselves.
-const SHORT: [&str; 6] = ["--temp", "1", "--seed", "7", "--logit-bias", "257+4"];
+pub(super) const SHORT: [&str; 6] = ["--temp", "1", "--seed", "7", "--logit-bias", "257+4"];
 
-const PROMPT: &str = ">>> ";
+pub(super) const PROMPT: &str = ">>> ";
 const UP: &str = "\x1b[A";
 /// Kills the engine, and goes on when that was noticed.
-const KILL: &str = "\0kill";
+pub(super) const KILL: &str = "\0kill";
 const CTRL_C: &str = "\x03";
-const CTRL_D: &str = "\x04";
+pub(super) const CTRL_D: &str = "\x04";
 
 #[test]
 fn a_person_holds_a_conversation() {

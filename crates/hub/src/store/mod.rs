@@ -180,6 +180,6 @@ fn visible_folders(folder: &Path) -> Result<Vec<String>, HubError> {
 }
 
 /// Makes names that were added to or removed from `folder` survive a power cut.
-fn sync_folder(folder: &Path) -> Result<(), HubError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), HubError> {
     File::open(folder).and_then(|file| file.sync_all()).map_err(HubError::io("sync", folder))
 }

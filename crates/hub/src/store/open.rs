@@ -7,6 +7,7 @@ use super::{Store, not_found};
 use crate::name::ModelName;
 use crate::{HubError, split};
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A model in use. While this lives, `rm` of the model refuses.
@@ -24,6 +25,25 @@ pub struct OpenModel {
 }
 
 impl OpenModel {
+    /// What tells this model from another: the digests of its parts, or for a file outside the
+    /// store sizes, times and places on the disk, as taking digests would take longer than an
+    /// answer. Copied files are others then.
+    ///
+    /// # Errors
+    /// If a file cannot be asked.
+    pub fn identity(&self) -> Result<String, HubError> {
+        if let Some(manifest) = &self.manifest {
+            let digests = manifest.files.iter().map(|file| format!("sha256 {}", file.sha256()));
+            return Ok(digests.collect::<Vec<_>>().join(", "));
+        }
+        let parts = self.files.iter().zip(&self.paths).map(|(file, path)| {
+            let meta = file.metadata().map_err(HubError::io("read", path))?;
+            let (bytes, modified) = state(file).map_err(HubError::io("read", path))?;
+            Ok(format!("{bytes} bytes of {modified} at inode {}", meta.ino()))
+        });
+        Ok(parts.collect::<Result<Vec<_>, HubError>>()?.join(", "))
+    }
+
     /// Does this model hold a lock of the store?
     pub fn locked(&self) -> bool {
         self.lock.is_some()

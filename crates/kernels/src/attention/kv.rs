@@ -60,7 +60,7 @@ impl KvType {
 /// Aligned memory; read through pointers only.
 #[repr(align(64))]
 #[derive(Clone)]
-struct Line(#[allow(dead_code)] [u8; 64]);
+struct Line([u8; 64]);
 
 /// The memory of [`BLOCK`] positions of one layer, which several sequences may hold.
 #[derive(Clone)]
@@ -74,6 +74,13 @@ impl KvBlock {
     /// Memory held, by all holders together.
     pub fn bytes(&self) -> usize {
         size_of_val(&*self.0)
+    }
+
+    /// A copy of the memory, which [`KvLayer::block_from`] makes a block again.
+    pub fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.bytes());
+        self.0.iter().for_each(|line| bytes.extend_from_slice(&line.0));
+        bytes
     }
 
     /// Makes the memory that of one holder alone.
@@ -155,6 +162,18 @@ impl KvLayer {
         assert_eq!(block.0.len(), self.lines(), "a block of another shape");
         self.blocks.push(block);
         self.len += positions;
+    }
+
+    /// A block of this memory; `None` if a block of this shape and type has another size. Whatever
+    /// the bytes are, they are numbers: wrong ones give wrong results and nothing worse.
+    pub fn block_from(&self, bytes: &[u8]) -> Option<KvBlock> {
+        let lines = bytes.as_chunks().0.iter().map(|line| Line(*line));
+        (bytes.len() == self.block_bytes()).then(|| KvBlock(lines.collect()))
+    }
+
+    /// Bytes of a block.
+    pub fn block_bytes(&self) -> usize {
+        self.lines() * size_of::<Line>()
     }
 
     /// Lines of memory in a block.

@@ -269,6 +269,9 @@ fn a_constraint_gives_the_same_with_guesses_of_what_it_forces() {
             "properties":{"identifier":{"type":"integer","maximum":99999},
             "description":{"enum":["something quite long","something else"]}}}"#,
     );
+    // Whether a guess is worth checking is judged by measured time, which others on the machine can
+    // spoil: not every answer needs guesses, but some do.
+    let mut accepted = 0;
     for (option, text) in [
         ("--json-schema", str_of(&schema)),
         ("--regex", "(yes, that is so\\. ){2}(no|never)"),
@@ -282,9 +285,10 @@ fn a_constraint_gives_the_same_with_guesses_of_what_it_forces() {
             assert_eq!(with["finish"], without["finish"]);
             assert_eq!(with["output_tokens"], without["output_tokens"]);
             assert_eq!(without["guessed_tokens"], 0);
-            assert!(with["accepted_tokens"].as_u64().unwrap() > 5, "{with}");
+            accepted += with["accepted_tokens"].as_u64().unwrap();
         }
     }
+    assert!(accepted > 5, "{accepted} guesses came true in all answers");
 }
 
 #[test]
@@ -292,9 +296,13 @@ fn a_draft_changes_nothing_but_the_time() {
     let home = Home::new(Kind::Base);
     let args = ["--raw", "Once upon", "--max-tokens", "80", "--no-loop-detector"];
     let plain = home.json("run", &[&args[..], &["--no-speculation"]].concat());
-    let drafted = home.json("run", &[&args[..], &["--draft", str_of(&home.model)]].concat());
-    assert_eq!(drafted["text"], plain["text"]);
-    assert!(drafted["accepted_tokens"].as_u64().unwrap() > 5, "{drafted}");
+    // Whether guesses are checked is judged by measured time: once in five it is not disturbed.
+    let accepts = (0..5).any(|_| {
+        let drafted = home.json("run", &[&args[..], &["--draft", str_of(&home.model)]].concat());
+        assert_eq!(drafted["text"], plain["text"]);
+        drafted["accepted_tokens"].as_u64().unwrap() > 5
+    });
+    assert!(accepts, "no guess of the draft came true");
     let bad = Home::new(Kind::Vocabulary);
     let error = home.fails("run", &["--raw", "a", "--draft", str_of(&bad.model)], 9);
     assert!(error.contains("the draft model cannot be used"), "{error}");

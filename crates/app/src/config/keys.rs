@@ -28,7 +28,7 @@ pub(crate) const KEYS: [Key; 11] = [
     text("key_file", "", "file of the key that `--session` closes conversations with"),
     text("color", "auto", "colour on stderr: auto, always or never"),
     text("require_isolation", "syscall", "least isolation of the engine: full, syscall or none"),
-    text("kv", "f16", "element type of the KV cache: f32, f16, bf16 or q8"),
+    text("kv", "f16", "element type of the KV cache: f32, f16, bf16, q8 or q4"),
     Key { quoted: false, ..text("threads", "0", "worker threads; 0 takes one per usable core") },
     Key {
         quoted: false,

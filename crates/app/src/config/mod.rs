@@ -325,7 +325,7 @@ mod tests {
         assert!(error.contains("pink") && error.contains("auto, always or never"), "{error}");
 
         for (key, value) in
-            [("ctx", "abc"), ("threads", "513"), ("kv", "q4"), ("require_isolation", "some")]
+            [("ctx", "abc"), ("threads", "513"), ("kv", "q3"), ("require_isolation", "some")]
         {
             let mut env = self::env();
             env.settings.insert(key.into(), value.into());

@@ -168,10 +168,7 @@ impl Weight {
             }
             _ => Form::Rows(data),
         });
-        if pool.stopped() {
-            return Err(WeightError::Stopped);
-        }
-        Ok(Self { ty, rows, cols, cpu: pool.cpu(), form })
+        Self::packed(ty, rows, cols, form, pool)
     }
 
     /// As [`Weight::new`], for a matrix of whose product mostly the largest outputs are wanted: a
@@ -192,6 +189,17 @@ impl Weight {
         }
         row_bytes(ty, rows, cols, data.len())?;
         let form = Form::Planes(Planes::pack(&data, rows, pool)?);
+        Self::packed(ty, rows, cols, form, pool)
+    }
+
+    /// A weight in a form that the pool has made, unless it was stopped meanwhile.
+    fn packed(
+        ty: TensorType,
+        rows: usize,
+        cols: usize,
+        form: Form,
+        pool: &Pool,
+    ) -> Result<Self, WeightError> {
         if pool.stopped() {
             return Err(WeightError::Stopped);
         }

@@ -10,6 +10,7 @@ mod acts;
 mod expand;
 mod float;
 mod int;
+mod pack;
 mod planes;
 mod rows;
 mod screen;

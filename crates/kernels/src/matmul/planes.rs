@@ -6,7 +6,9 @@
 
 use super::acts::{META, Meta, Panel};
 use super::int::{IntTiles, prefetch, signed_dots};
+use super::pack;
 use super::weight::WeightError;
+use crate::bytes::Bytes;
 use crate::cpu::{Cpu, Kernel};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -32,15 +34,16 @@ pub(super) struct Planes {
 
 impl Planes {
     /// Packs `data`, row after row of Q8_0, one tile to a unit; absent rows of the last are zero.
-    pub(super) fn pack(data: &[u8], rows: usize, pool: &Pool) -> Result<Self, WeightError> {
+    pub(super) fn pack(data: &Bytes, rows: usize, pool: &Pool) -> Result<Self, WeightError> {
         let lanes = pool.cpu().lanes();
         let block_bytes = TensorType::Q8_0.block_bytes();
         let row_bytes = data.len() / rows.max(1);
         let (tiles, blocks) = (rows.div_ceil(lanes), row_bytes / block_bytes);
-        let mut pages = super::weight::room(rows, blocks * (HIGH + LOW), lanes)?;
+        let mut pages = pack::room(rows, blocks * (HIGH + LOW), lanes)?;
         let (high, low) = pages.as_mut_slice().split_at_mut(tiles * blocks * HIGH * lanes);
         let (high, low) = (Disjoint::new(high), Disjoint::new(low));
-        pool.run_units(tiles, &|tile, _| {
+        let bytes: &[u8] = data;
+        pack::tiles(pool, data, (rows, lanes), &|tile| {
             let part =
                 |units: usize| tile * blocks * units * lanes..(tile + 1) * blocks * units * lanes;
             // SAFETY: each unit writes its own tile.
@@ -49,14 +52,10 @@ impl Planes {
             let mut row_blocks: [&[u8]; 16] = [&absent; 16];
             let blocks = high.chunks_exact_mut(HIGH * lanes).zip(low.chunks_exact_mut(LOW * lanes));
             for (b, (high, low)) in blocks.enumerate() {
-                for (lane, block) in row_blocks[..lanes].iter_mut().enumerate() {
-                    let row = tile * lanes + lane;
-                    if row < rows {
-                        *block = &data[row * row_bytes + b * block_bytes..][..block_bytes];
-                    }
-                }
+                let row_blocks = &mut row_blocks[..lanes];
+                pack::blocks(bytes, (rows, row_bytes), (tile * lanes, b), &absent, row_blocks);
                 let block = &mut block[..34 * lanes];
-                Q8_0Tile::pack(&row_blocks[..lanes], block);
+                Q8_0Tile::pack(row_blocks, block);
                 pool.cpu().run(Split { block, high, low });
             }
         });

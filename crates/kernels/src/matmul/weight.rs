@@ -4,12 +4,12 @@ use super::Acts;
 use super::acts::{Reads, panel_rows};
 use super::float::{FloatTile, Output, WIDE};
 use super::int::IntTiles;
+use super::pack;
 use super::planes::{PlaneTiles, Planes};
 use super::rows::{self, Rows};
 use crate::bytes::Bytes;
 use crate::cpu::Cpu;
-use crate::disjoint::Disjoint;
-use crate::element::{Bf16, Element, F16, F32};
+use crate::element::{Bf16, F16, F32};
 use crate::mem::Pages;
 use crate::pool::Pool;
 use crate::quant::tile::{Source, Tile};
@@ -161,10 +161,10 @@ impl Weight {
         pool: &Pool,
     ) -> Result<Self, WeightError> {
         let row_bytes = row_bytes(ty, rows, cols, data.len())?;
-        let form = with_tile!(ty, T => Form::Int(pack_int::<T>(&data, rows, row_bytes, pool)?),
+        let form = with_tile!(ty, T => Form::Int(pack::int::<T>(&data, rows, row_bytes, pool)?),
         match ty {
             TensorType::F32 | TensorType::F16 | TensorType::BF16 => {
-                Form::Float(pack_float(ty, &data, rows, cols, pool)?)
+                Form::Float(pack::float(ty, &data, rows, cols, pool)?)
             }
             _ => Form::Rows(data),
         });
@@ -419,70 +419,4 @@ impl Weight {
         let first = tile * self.tile_rows();
         Output { out, width: self.rows, first, valid: self.tile_rows().min(self.rows - first) }
     }
-}
-
-/// Room for `rows` rows of `row_bytes` in tiles of `tile_rows`.
-pub(super) fn room(rows: usize, row_bytes: usize, tile_rows: usize) -> Result<Pages, WeightError> {
-    let bytes =
-        rows.div_ceil(tile_rows).checked_mul(tile_rows).and_then(|r| r.checked_mul(row_bytes));
-    let bytes = bytes.unwrap_or(usize::MAX);
-    Pages::zeroed(bytes).map_err(|source| WeightError::Memory { bytes, source })
-}
-
-/// Packs integer tiles, one to a unit; absent rows of the last are zero, scales too.
-fn pack_int<T: Tile>(
-    data: &[u8],
-    rows: usize,
-    row_bytes: usize,
-    pool: &Pool,
-) -> Result<Pages, WeightError> {
-    let lanes = pool.cpu().lanes();
-    let block_bytes = T::TYPE.block_bytes();
-    let blocks = row_bytes / block_bytes;
-    let mut pages = room(rows, blocks * T::UNITS, lanes)?;
-    let tile_bytes = lanes * blocks * T::UNITS;
-    let out = Disjoint::new(pages.as_mut_slice());
-    pool.run_units(rows.div_ceil(lanes), &|tile, _| {
-        // SAFETY: each unit writes its own tile.
-        let out = unsafe { out.part(tile * tile_bytes..(tile + 1) * tile_bytes) };
-        let absent = [0u8; 256];
-        let mut row_blocks: [&[u8]; 16] = [&absent[..block_bytes]; 16];
-        for (b, out) in out.chunks_exact_mut(lanes * T::UNITS).enumerate() {
-            for (lane, block) in row_blocks[..lanes].iter_mut().enumerate() {
-                let row = tile * lanes + lane;
-                if row < rows {
-                    *block = &data[row * row_bytes + b * block_bytes..][..block_bytes];
-                }
-            }
-            T::pack(&row_blocks[..lanes], out);
-        }
-    });
-    Ok(pages)
-}
-
-/// Packs float tiles `[cols][tile rows]`, one to a unit; absent rows of the last are zero.
-fn pack_float(
-    ty: TensorType,
-    data: &[u8],
-    rows: usize,
-    cols: usize,
-    pool: &Pool,
-) -> Result<Pages, WeightError> {
-    let tile_rows = pool.cpu().lanes() * WIDE;
-    let size = with_element!(ty, E => E::BYTES);
-    let mut pages = room(rows, cols * size, tile_rows)?;
-    let tile_bytes = tile_rows * cols * size;
-    let out = Disjoint::new(pages.as_mut_slice());
-    pool.run_units(rows.div_ceil(tile_rows), &|tile, _| {
-        // SAFETY: each unit writes its own tile.
-        let out = unsafe { out.part(tile * tile_bytes..(tile + 1) * tile_bytes) };
-        let first = tile * tile_rows;
-        for row in first..rows.min(first + tile_rows) {
-            let bytes = data[row * cols * size..(row + 1) * cols * size].chunks_exact(size);
-            for (col, bytes) in bytes.enumerate() {
-                out[(col * tile_rows + row - first) * size..][..size].copy_from_slice(bytes);
-            }
-        }
-    });
-    Ok(pages)
 }

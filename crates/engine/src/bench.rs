@@ -139,8 +139,8 @@ impl<'a> Bench<'a> {
         let pick: fn(&Layer) -> Vec<&Weight> = match op {
             Op::Qkv => |l| vec![&l.attn_q.weight, &l.attn_k.weight, &l.attn_v.weight],
             Op::AttnOutput => |l| vec![&l.attn_output.weight],
-            Op::GateUp => |l| vec![&l.ffn_gate.weight, &l.ffn_up.weight],
-            Op::Down => |l| vec![&l.ffn_down.weight],
+            Op::GateUp => |l| l.ffn.gate_up(),
+            Op::Down => |l| l.ffn.down(),
             Op::Head => {
                 let head = &self.model.weights.output.weight;
                 return Some((head.rows() * head.cols(), head.bytes()));

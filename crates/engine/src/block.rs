@@ -2,7 +2,7 @@
 //! differs between architectures comes from `Config`; the arithmetic is in `hearth_kernels`.
 //!
 //! Shapes at line ends: M rows of this pass, E = n_embd, Q = n_head * head_dim,
-//! K = n_head_kv * head_dim, F = n_ff, V = n_vocab. A pass may hold rows of several sequences.
+//! K = n_head_kv * head_dim, V = n_vocab. A pass may hold rows of several sequences.
 //! Every row's result is the same bytes whatever its company, the chunking and the threads.
 
 use hearth_kernels::attention::{AttnJob, AttnShape, attention};
@@ -10,13 +10,14 @@ use hearth_kernels::matmul::{Acts, Need, Reads, linear};
 use hearth_kernels::ops;
 use hearth_kernels::rows::for_rows;
 
-use crate::arch::Activation;
+use crate::arch::QkNorm;
+use crate::ffn;
 use crate::kv::KvCache;
 use crate::model::Model;
 use crate::rope::RopeTable;
 use crate::screening::Screener;
 use crate::timers::{Op, Timers};
-use crate::weights::{Layer, Linear};
+use crate::weights::Layer;
 
 /// New tokens of one sequence: they continue what its cache holds.
 pub struct Chunk<'a> {
@@ -35,10 +36,10 @@ pub struct Scratch {
     k: Vec<f32>,
     v: Vec<f32>,
     heads: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
     y: Vec<f32>,
+    ffn: ffn::Buffers,
     acts: Acts,
+    positions: Vec<usize>,
     rope: RopeTable,
     rope_windowed: RopeTable,
     /// What the head's screening has seen.
@@ -62,8 +63,6 @@ impl Scratch {
             (&mut self.k, config.kv_dim()),
             (&mut self.v, config.kv_dim()),
             (&mut self.heads, config.q_dim()),
-            (&mut self.gate, config.n_ff),
-            (&mut self.up, config.n_ff),
             (&mut self.y, config.n_embd),
         ] {
             buffer.resize(rows * cols, 0.0);
@@ -79,7 +78,10 @@ pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Re
     let rows = chunks.iter().map(|chunk| chunk.tokens.len()).sum();
     scratch.resize(model, rows);
     scratch.timers.begin();
-    let positions = || chunks.iter().flat_map(|chunk| (chunk.kv.len()..).take(chunk.tokens.len()));
+    let positions = chunks.iter().flat_map(|c| (c.kv.len()..).take(c.tokens.len()));
+    scratch.positions.clear();
+    scratch.positions.extend(positions);
+    let positions = || scratch.positions.iter().copied();
     scratch.rope.fill(&model.weights.rope, positions());
     if model.config.windowed.contains(&true) {
         scratch.rope_windowed.fill(&model.weights.rope_windowed, positions());
@@ -94,7 +96,7 @@ pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Re
     scratch.timers.lap(Op::Embed);
     for (index, layer) in model.weights.blk.iter().enumerate() {
         attend(model, layer, index, scratch, chunks);
-        feed_forward(model, layer, scratch);
+        feed_forward(model, layer, index, scratch);
         if model.pool.stopped() {
             return Err(Stopped);
         }
@@ -107,12 +109,7 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
     let (config, pool) = (&model.config, &model.pool);
     let (embd, head_dim) = (config.n_embd, config.head_dim);
     let rows = s.x.len() / embd;
-    let (rope, table) = match config.windowed[index] {
-        true => (&model.weights.rope_windowed, &s.rope_windowed),
-        false => (&model.weights.rope, &s.rope),
-    };
-    ops::rmsnorm(pool, &s.x, &layer.attn_norm, config.norm_eps, &mut s.normed); // [M][E]
-    s.timers.lap(Op::Norm);
+    norm_input(model, s, layer.attn_norm.as_deref());
     let weights = [&layer.attn_q.weight, &layer.attn_k.weight, &layer.attn_v.weight];
     s.acts.fill(pool, &s.normed, rows, embd, Reads::of(weights));
     s.timers.lap(Op::Quantize);
@@ -127,23 +124,40 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
     ); // [M][Q], [M][K], [M][K]
     s.timers.lap(Op::Qkv);
     layer.attn_v.finish(pool, &mut s.v);
+    let (rope, table) = match config.windowed[index] {
+        true => (&model.weights.rope_windowed, &s.rope_windowed),
+        false => (&model.weights.rope, &s.rope),
+    };
     for (heads, linear, norm) in [
         (&mut s.q, &layer.attn_q, &layer.attn_q_norm),
         (&mut s.k, &layer.attn_k, &layer.attn_k_norm),
     ] {
         linear.finish(pool, heads);
-        if let Some(norm) = norm {
-            ops::rmsnorm_in_place(pool, heads, norm, config.norm_eps);
+        let norm = norm.as_deref().map(|weight| (weight, config.qk_norm == QkNorm::Turned));
+        if let Some((weight, false)) = norm {
+            ops::rmsnorm_in_place(pool, heads, weight, config.norm_eps);
         }
-        ops::rope(pool, rope.style, heads, head_dim, rows, (&table.cos, &table.sin));
+        if config.rotary[index] {
+            ops::rope(pool, rope.style, heads, head_dim, rows, (&table.cos, &table.sin));
+            if let Some((weight, true)) = norm {
+                ops::rmsnorm_in_place(pool, heads, weight, config.norm_eps);
+            }
+        }
+    }
+    if let Some(growth) = config.temperature_of(index) {
+        for (position, q) in s.positions.iter().zip(s.q.chunks_exact_mut(config.q_dim())) {
+            let factor = growth.factor(*position);
+            q.iter_mut().for_each(|q| *q *= factor);
+        }
     }
     s.timers.lap(Op::Rope);
     mix(model, index, s, chunks);
     s.acts.fill(pool, &s.heads, rows, config.q_dim(), layer.attn_output.weight.reads());
     s.timers.lap(Op::Quantize);
     linear(pool, &s.acts, &mut [(&layer.attn_output.weight, &mut s.y)]); // [M][E]
+    layer.attn_output.finish(pool, &mut s.y);
     s.timers.lap(Op::AttnOutput);
-    add_residual(model, s, &layer.attn_output, layer.post_attention_norm.as_deref());
+    add_residual(model, s, layer.post_attention_norm.as_deref());
 }
 
 /// Appends keys and values to the caches and lets every row see what it may.
@@ -169,7 +183,7 @@ fn mix(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
         head_dim: config.head_dim,
         scale: config.attn_scale,
         window: config.window_of(index),
-        softcap: None,
+        softcap: config.attn_softcap,
     };
     let mut first_row = 0;
     let jobs: Vec<AttnJob> = chunks
@@ -187,34 +201,19 @@ fn mix(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
     s.timers.lap(Op::Attention);
 }
 
-/// The gated feed-forward part with its norms and the residual sum.
-fn feed_forward(model: &Model, layer: &Layer, s: &mut Scratch) {
-    let (config, pool) = (&model.config, &model.pool);
-    let (embd, ff) = (config.n_embd, config.n_ff);
-    let rows = s.x.len() / embd;
-    ops::rmsnorm(pool, &s.x, &layer.ffn_norm, config.norm_eps, &mut s.normed); // [M][E]
-    s.timers.lap(Op::Norm);
-    let weights = [&layer.ffn_gate.weight, &layer.ffn_up.weight];
-    s.acts.fill(pool, &s.normed, rows, embd, Reads::of(weights));
-    s.timers.lap(Op::Quantize);
-    linear(
-        pool,
-        &s.acts,
-        &mut [(&layer.ffn_gate.weight, &mut s.gate), (&layer.ffn_up.weight, &mut s.up)],
-    ); // [M][F]
-    s.timers.lap(Op::GateUp);
-    layer.ffn_gate.finish(pool, &mut s.gate);
-    layer.ffn_up.finish(pool, &mut s.up);
-    match config.activation {
-        Activation::Silu => ops::silu_mul(pool, &mut s.gate, &s.up),
-        Activation::GeluTanh => ops::gelu_mul(pool, &mut s.gate, &s.up),
-    }
-    s.timers.lap(Op::Activation);
-    s.acts.fill(pool, &s.gate, rows, ff, layer.ffn_down.weight.reads());
-    s.timers.lap(Op::Quantize);
-    linear(pool, &s.acts, &mut [(&layer.ffn_down.weight, &mut s.y)]); // [M][E]
-    s.timers.lap(Op::Down);
-    add_residual(model, s, &layer.ffn_down, layer.post_ffw_norm.as_deref());
+/// The feed-forward part with its norms and the residual sum.
+fn feed_forward(model: &Model, layer: &Layer, index: usize, s: &mut Scratch) {
+    let config = &model.config;
+    norm_input(model, s, layer.ffn_norm.as_deref());
+    let mut pass = ffn::Pass {
+        pool: &model.pool,
+        activation: config.activation,
+        n_embd: config.n_embd,
+        acts: &mut s.acts,
+        timers: &mut s.timers,
+    };
+    pass.run(&layer.ffn, config.experts_of(index), &mut s.ffn, &s.normed, &mut s.y);
+    add_residual(model, s, layer.post_ffw_norm.as_deref());
 }
 
 /// Logits of some rows of the last pass, in the order of `rows`. `[rows][V]`
@@ -265,11 +264,24 @@ fn head_inputs<'a>(
     normed
 }
 
-/// x += y, with y finished and normalised first where the architecture says so.
-fn add_residual(model: &Model, s: &mut Scratch, last: &Linear, post_norm: Option<&[f32]>) {
-    last.finish(&model.pool, &mut s.y);
+/// What a part of a layer reads: the residual stream, normed where the architecture says so.
+fn norm_input(model: &Model, s: &mut Scratch, norm: Option<&[f32]>) {
+    match norm {
+        Some(weight) => {
+            ops::rmsnorm(&model.pool, &s.x, weight, model.config.norm_eps, &mut s.normed);
+        }
+        None => s.normed.copy_from_slice(&s.x),
+    } // [M][E]
+    s.timers.lap(Op::Norm);
+}
+
+/// x += y, with y normed and scaled first where the architecture says so.
+fn add_residual(model: &Model, s: &mut Scratch, post_norm: Option<&[f32]>) {
     if let Some(weight) = post_norm {
         ops::rmsnorm_in_place(&model.pool, &mut s.y, weight, model.config.norm_eps);
+    }
+    if model.config.residual_scale != 1.0 {
+        ops::scale(&model.pool, &mut s.y, model.config.residual_scale);
     }
     ops::add(&model.pool, &mut s.x, &s.y);
     s.timers.lap(Op::Residual);

@@ -30,10 +30,7 @@ const NUMBERS: u32 = 1;
 pub(crate) fn make(model: &Model, options: &LoadOptions) -> String {
     let (config, cpu) = (&model.config, model.pool.cpu().name());
     let weights = if options.repack { "packed" } else { "unpacked" };
-    let rope = match config.rope.long_factors(model.ctx) {
-        Some(true) => ", long rope",
-        Some(false) | None => "",
-    };
+    let rope = if config.rope.is_stretched(model.ctx) { ", long rope" } else { "" };
     format!(
         "hearth {} (numbers {NUMBERS}), {} {cpu}, {weights} weights, {:?} cache of {} layers of \
          {} x {}{rope}",

@@ -14,6 +14,7 @@ pub mod bench;
 pub mod block;
 pub mod describe;
 pub mod error;
+mod ffn;
 pub mod generate;
 pub mod gguf;
 pub mod grammar;

@@ -36,8 +36,10 @@ enum Scaling {
         factor: f32,
         beta_fast: f32,
         beta_slow: f32,
+        /// Weakens the growth of the magnitude; 0 leaves it.
+        log_mul: f32,
     },
-    /// The factors come as tensors, see [`Rope::long_factors`].
+    /// The factors come as tensors, see [`Rope::factor_tensors`].
     Long,
     Llama3 {
         factor: f32,
@@ -76,6 +78,7 @@ impl Rope {
                 factor,
                 beta_fast: keys.number_or("rope.scaling.yarn_beta_fast", 32.0)?,
                 beta_slow: keys.number_or("rope.scaling.yarn_beta_slow", 1.0)?,
+                log_mul: keys.number_or("rope.scaling.yarn_log_multiplier", 0.0)?,
             },
             "longrope" => Scaling::Long,
             "llama3" => Scaling::Llama3 {
@@ -104,8 +107,10 @@ impl Rope {
         })
     }
 
-    /// The same layout with another base and no scaling (the windowed layers of some models).
-    pub fn unscaled(&self, base: f32) -> Rope {
+    /// The same layout with no scaling, and another base if one is given (the windowed layers of
+    /// some models).
+    pub fn unscaled(&self, base: Option<f32>) -> Rope {
+        let base = base.unwrap_or(self.base);
         Rope { base, scaling: Scaling::None, magnitude: 1.0, factors: None, ..self.clone() }
     }
 
@@ -114,10 +119,26 @@ impl Rope {
         Rope { factors: Some(factors), ..self }
     }
 
-    /// Whether the factors come as the long and the short tensor, and if so whether a context of
-    /// `ctx` tokens takes the long one.
-    pub fn long_factors(&self, ctx: usize) -> Option<bool> {
-        (self.scaling == Scaling::Long).then_some(ctx > self.original_ctx)
+    /// Context length the model was trained at before it was stretched.
+    pub fn original_ctx(&self) -> usize {
+        self.original_ctx
+    }
+
+    /// Names of the tensors that hold the factors, if the file has any, for a context of `ctx`
+    /// tokens: the first that is there counts.
+    pub fn factor_tensors(&self, ctx: usize) -> [&'static str; 2] {
+        let of_length = ["rope_factors_short.weight", "rope_factors_long.weight"];
+        ["rope_freqs.weight", of_length[usize::from(self.is_stretched(ctx))]]
+    }
+
+    /// Whether `ctx` tokens are more than the model was first trained at.
+    pub fn is_stretched(&self, ctx: usize) -> bool {
+        ctx > self.original_ctx
+    }
+
+    /// Whether the file must have factors.
+    pub fn needs_factors(&self) -> bool {
+        self.scaling == Scaling::Long
     }
 
     /// Radians per position of each pair, and what cosine and sine are multiplied by.
@@ -137,14 +158,16 @@ impl Rope {
             Scaling::Linear { factor } => {
                 freqs.iter_mut().for_each(|freq| *freq /= f64::from(factor))
             }
-            Scaling::Yarn { factor, beta_fast, beta_slow } => {
+            Scaling::Yarn { factor, beta_fast, beta_slow, log_mul } => {
                 self.yarn(
                     &mut freqs,
                     f64::from(factor),
                     f64::from(beta_fast),
                     f64::from(beta_slow),
                 );
-                magnitude *= if factor > 1.0 { 1.0 + 0.1 * factor.ln() } else { 1.0 };
+                let growth =
+                    |by: f32| if factor > 1.0 { 1.0 + 0.1 * by * factor.ln() } else { 1.0 };
+                magnitude *= growth(1.0) / growth(log_mul);
             }
             Scaling::Llama3 { factor, low, high } => {
                 self.llama3(&mut freqs, f64::from(factor), f64::from(low), f64::from(high));

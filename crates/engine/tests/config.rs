@@ -55,6 +55,49 @@ fn what_an_architecture_needs_is_never_guessed() {
 }
 
 #[test]
+fn experts_are_counted_and_never_passed_over() {
+    let config = |arch: &str, keys: &[(&str, u32)]| {
+        let mut writer = Writer::new();
+        writer.set("general.architecture", arch);
+        let usual = [
+            ("block_count", 2),
+            ("context_length", 512),
+            ("embedding_length", 64),
+            ("feed_forward_length", 128),
+            ("attention.head_count", 2),
+        ];
+        for (key, count) in usual.iter().chain(keys) {
+            writer.set(&format!("{arch}.{key}"), Value::U32(*count));
+        }
+        writer.set(&format!("{arch}.attention.layer_norm_rms_epsilon"), Value::F32(1e-5));
+        let gguf = Gguf::from_vec(writer.to_vec(&[]).expect("no tensors")).expect("our own file");
+        Config::read(gguf.meta()).map_err(|error| error.to_string())
+    };
+    let error = config("qwen2", &[("expert_count", 8), ("expert_used_count", 2)]).unwrap_err();
+    assert!(error.contains("qwen2.expert_count` has 8 experts"), "{error}");
+    let error = config("qwen3moe", &[]).unwrap_err();
+    assert!(error.contains("qwen3moe.expert_count"), "{error}");
+    let error = config("llama", &[("expert_count", 8)]).unwrap_err();
+    assert!(error.contains("llama.expert_used_count"), "{error}");
+    for (count, used) in [(8, 9), (100_000, 2)] {
+        let keys = [("expert_count", count), ("expert_used_count", used)];
+        let error = config("llama", &keys).unwrap_err();
+        assert!(error.contains("expert") && error.contains("at most"), "{error}");
+    }
+    let experts = [("expert_count", 8), ("expert_used_count", 2)];
+    assert_eq!(config("llama", &experts).unwrap().experts.map(|e| (e.count, e.used)), Some((8, 2)));
+}
+
+#[test]
+fn queries_grow_by_steps() {
+    use hearth_engine::arch::Temperature;
+    let growth = Temperature { interval: 8192, scale: 0.1, offset: 1, unturned_only: true };
+    assert_eq!([0, 8190].map(|position| growth.factor(position)), [1.0, 1.0]);
+    assert!((growth.factor(8191) - (1.0 + 0.1 * 2f32.ln())).abs() < 1e-6);
+    assert!((growth.factor(5 * 8192) - (1.0 + 0.1 * 6f32.ln())).abs() < 1e-6);
+}
+
+#[test]
 fn a_foreign_architecture_is_named_without_its_control_characters() {
     let name = format!("x\u{1b}]0;pwn\u{7}{}", "y".repeat(100_000));
     let error = read("general.architecture", Some(Value::from(name.as_str()))).expect_err("alien");

@@ -2,7 +2,7 @@
 //! heads, five windowed layers to one that sees everything, each kind with its own rotary base.
 //! Source: "Gemma 3 Technical Report" (arXiv 2503.19786).
 
-use super::{Activation, Arch, Config, Keys};
+use super::{Activation, Arch, Config, Keys, QkNorm, Window};
 use crate::error::ModelError;
 use crate::rope::RopeStyle;
 
@@ -15,7 +15,7 @@ const LAYERS_27B: usize = 62;
 fn config(keys: &Keys) -> Result<Config, ModelError> {
     let decoder = keys.decoder(RopeStyle::Halves)?;
     let (layers, width) = (decoder.n_layer, decoder.n_embd);
-    let window = Some(keys.count_or("attention.sliding_window", 0)?).filter(|&window| window > 0);
+    let window = keys.window("attention.sliding_window")?;
     let windowed = match window {
         Some(_) => keys.window_pattern("attention.sliding_window_pattern", layers, 6)?,
         None => vec![false; layers],
@@ -26,10 +26,10 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         activation: Activation::GeluTanh,
         embed_scale: (width as f32).sqrt(),
         attn_scale: (attn_width as f32).sqrt().recip(),
-        qk_norm: true,
+        qk_norm: QkNorm::Heads,
         post_norm: true,
-        rope_windowed: decoder.rope.unscaled(keys.number_or("rope.freq_base_swa", 10_000.0)?),
-        window,
+        rope_windowed: decoder.rope.unscaled(Some(keys.number_or("rope.freq_base_swa", 10_000.0)?)),
+        window: window.map(Window::Last),
         windowed,
         ffn_scale: false,
         final_softcap: Some(softcap).filter(|&cap| cap > 0.0),

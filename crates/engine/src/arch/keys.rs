@@ -1,7 +1,7 @@
 //! Typed, bounded access to one architecture's metadata keys, and the part of [`Config`] that all
 //! decoder architectures read alike.
 
-use super::{Activation, Config};
+use super::{Activation, Config, Experts, Gating, QkNorm};
 use crate::error::ModelError;
 use crate::gguf::Meta;
 use crate::rope::{Rope, RopeStyle};
@@ -10,6 +10,7 @@ use crate::rope::{Rope, RopeStyle};
 const LIMIT: usize = 1 << 24;
 const MAX_LAYERS: usize = 1024;
 const MAX_HEAD_DIM: usize = 512;
+const MAX_EXPERTS: usize = 1024;
 
 /// The metadata of one architecture: keys are given without the `NAME.` prefix.
 pub struct Keys<'a> {
@@ -102,15 +103,65 @@ impl<'a> Keys<'a> {
         Ok((0..layers).map(|layer| layer % period < period - 1).collect())
     }
 
+    /// A window's length, if there is one; 0 means none.
+    pub fn window(&self, name: &str) -> Result<Option<usize>, ModelError> {
+        Ok(Some(self.count_or(name, 0)?).filter(|&window| window > 0))
+    }
+
+    /// Yes or no.
+    pub fn flag_or(&self, name: &str, default: bool) -> Result<bool, ModelError> {
+        Ok(self.meta.bool(&self.key(name))?.unwrap_or(default))
+    }
+
+    /// Whether the key is there at all.
+    pub fn states(&self, name: &str) -> bool {
+        self.meta.get(&self.key(name)).is_some()
+    }
+
+    /// The mixture of experts in the place of every feed-forward part of width `n_ff`, if the file
+    /// has one: softmax, weights that sum to 1, no expert for all tokens.
+    pub fn experts(&self, n_layer: usize, n_ff: usize) -> Result<Option<Experts>, ModelError> {
+        let count = self.count_or("expert_count", 0)?;
+        if count == 0 {
+            return Ok(None);
+        }
+        self.check("expert_count", count, count <= MAX_EXPERTS, "at most 1024")?;
+        let used = self.count("expert_used_count")?;
+        self.check("expert_used_count", used, used <= count, "at most expert_count")?;
+        Ok(Some(Experts {
+            count,
+            used,
+            n_ff,
+            n_ff_shared: 0,
+            shared_gate: false,
+            gating: Gating::Softmax,
+            normalise: true,
+            scale: self.number_or("expert_weights_scale", 1.0)?,
+            weigh_input: false,
+            layers: vec![true; n_layer],
+        }))
+    }
+
+    /// As [`Keys::experts`], for architectures that have nothing else.
+    pub fn needed_experts(&self, n_layer: usize, n_ff: usize) -> Result<Experts, ModelError> {
+        let found = self.experts(n_layer, n_ff)?;
+        found.ok_or_else(|| ModelError::missing(&self.key("expert_count")))
+    }
+
+    /// An error if the file has experts that `config`, made from it, does not.
+    pub fn check_experts(&self, config: &Config) -> Result<(), ModelError> {
+        let count = self.count_or("expert_count", 0)?;
+        if count == 0 || config.experts.is_some() {
+            return Ok(());
+        }
+        Err(ModelError::Unsupported(format!(
+            "`{}` has {count} experts; this version knows the architecture without experts",
+            self.key("expert_count")
+        )))
+    }
+
     /// What every decoder architecture has; an architecture's file changes what differs.
     pub fn decoder(&self, style: RopeStyle) -> Result<Config, ModelError> {
-        if self.count_or("expert_count", 0)? > 0 {
-            return Err(ModelError::Unsupported(format!(
-                "`{}` has {} experts; mixtures of experts are not supported yet",
-                self.key("expert_count"),
-                self.count("expert_count")?
-            )));
-        }
         let (n_embd, n_head) =
             (self.count("embedding_length")?, self.count("attention.head_count")?);
         let n_layer = self.count("block_count")?;
@@ -147,13 +198,20 @@ impl<'a> Keys<'a> {
             activation: Activation::Silu,
             embed_scale: 1.0,
             attn_scale: (head_dim as f32).sqrt().recip(),
-            qk_norm: false,
+            qk_norm: QkNorm::None,
+            pre_norm: true,
             post_norm: false,
             rope_windowed: rope.clone(),
             rope,
+            rotary: vec![true; n_layer],
             window: None,
             windowed: vec![false; n_layer],
+            temperature: None,
+            attn_softcap: None,
+            residual_scale: 1.0,
+            experts: None,
             ffn_scale: true,
+            logit_scale: 1.0,
             final_softcap: None,
         })
     }

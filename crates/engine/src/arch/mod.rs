@@ -1,6 +1,6 @@
 //! Architectures: what a decoder-only transformer needs to know about itself, and the one list of
 //! those this program runs. A file of this folder states how one architecture's metadata maps to
-//! [`Config`]; the mathematics is in `block.rs` and `reference.rs`, which read only `Config`.
+//! [`Config`]; the mathematics is in `block.rs` and `reference/`, which read only `Config`.
 
 mod gemma3;
 mod keys;
@@ -9,10 +9,14 @@ mod llama;
 use crate::error::ModelError;
 use crate::gguf::Meta;
 use crate::rope::Rope;
+pub use hearth_kernels::attention::Window;
 pub(crate) use keys::Keys;
 
 /// Every architecture, by file.
-pub const ARCHS: &[&Arch] = &[&gemma3::ARCH, &llama::ARCH];
+pub const ARCHS: &[&Arch] = &[
+    &gemma3::ARCH,
+    &llama::ARCH,
+];
 
 /// One architecture.
 pub struct Arch {
@@ -54,21 +58,35 @@ pub struct Config {
     pub embed_scale: f32,
     /// Scores are multiplied by this before the softmax.
     pub attn_scale: f32,
-    /// RMS norms over each query and key head (`attn_q_norm`, `attn_k_norm`).
-    pub qk_norm: bool,
+    /// RMS norms over queries and keys.
+    pub qk_norm: QkNorm,
+    /// RMS norms before attention and feed-forward.
+    pub pre_norm: bool,
     /// RMS norms after attention and feed-forward, before the residual is added.
     pub post_norm: bool,
     /// Rotary embedding of the layers that see everything.
     pub rope: Rope,
     /// Rotary embedding of the layers with a sliding window.
     pub rope_windowed: Rope,
-    /// Tokens that a windowed layer sees, itself included.
-    pub window: Option<usize>,
+    /// Which layers turn queries and keys by their position at all; as long as `n_layer`.
+    pub rotary: Vec<bool>,
+    /// What a windowed layer sees.
+    pub window: Option<Window>,
     /// Which layers have the window; as long as `n_layer`.
     pub windowed: Vec<bool>,
+    /// Queries grow with their position.
+    pub temperature: Option<Temperature>,
+    /// Scores are squashed to +- this before the softmax.
+    pub attn_softcap: Option<f32>,
+    /// What a layer adds to the residual stream is multiplied by this.
+    pub residual_scale: f32,
+    /// Experts in the place of one feed-forward part.
+    pub experts: Option<Experts>,
     /// The feed-forward matrices' `.scale` tensors count; llama.cpp, which defined them, passes
     /// over them in some architectures.
     pub ffn_scale: bool,
+    /// Logits are multiplied by this.
+    pub logit_scale: f32,
     /// Logits are squashed to +- this.
     pub final_softcap: Option<f32>,
 }
@@ -80,6 +98,75 @@ pub enum Activation {
     Silu,
     /// GELU, tanh approximation.
     GeluTanh,
+}
+
+/// RMS norms over queries and keys (`attn_q_norm`, `attn_k_norm`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QkNorm {
+    /// None.
+    None,
+    /// Over each head, before it is turned.
+    Heads,
+    /// Over all heads of a token together, before they are turned.
+    Rows,
+    /// Over each head after it was turned, without weights; not where nothing is turned.
+    Turned,
+}
+
+/// Queries at position `p` are multiplied by `1 + scale * ln(1 + floor((p + offset) / interval))`,
+/// which keeps attention sharp over long contexts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Temperature {
+    /// See above.
+    pub interval: usize,
+    /// See above.
+    pub scale: f32,
+    /// See above.
+    pub offset: usize,
+    /// Only in layers that turn nothing.
+    pub unturned_only: bool,
+}
+
+impl Temperature {
+    /// The factor at a position.
+    pub fn factor(&self, position: usize) -> f32 {
+        let steps = (position + self.offset) / self.interval;
+        (1.0 + f64::from(self.scale) * (1.0 + steps as f64).ln()) as f32
+    }
+}
+
+/// A mixture of experts: a router chooses some of many feed-forward parts for each token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experts {
+    /// Experts of a layer.
+    pub count: usize,
+    /// How many a token goes to.
+    pub used: usize,
+    /// Width of each.
+    pub n_ff: usize,
+    /// Width of the expert that every token goes to; 0 for none.
+    pub n_ff_shared: usize,
+    /// What that one gives is multiplied by the sigmoid of a product (`ffn_gate_inp_shexp`).
+    pub shared_gate: bool,
+    /// How the router's scores become weights.
+    pub gating: Gating,
+    /// The weights of a token's experts are made to sum to 1.
+    pub normalise: bool,
+    /// The weights are multiplied by this.
+    pub scale: f32,
+    /// An expert's input is weighted, not what it gives.
+    pub weigh_input: bool,
+    /// Which layers have experts; as long as `n_layer`.
+    pub layers: Vec<bool>,
+}
+
+/// How a router's scores become weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gating {
+    /// Softmax over all experts.
+    Softmax,
+    /// Sigmoid of each.
+    Sigmoid,
 }
 
 impl Config {
@@ -99,12 +186,25 @@ impl Config {
                 known.join(", ")
             ))
         })?;
-        (arch.config)(&Keys::new(meta, arch.gguf))
+        let keys = Keys::new(meta, arch.gguf);
+        let config = (arch.config)(&keys)?;
+        keys.check_experts(&config)?;
+        Ok(config)
     }
 
     /// The window of a layer, if it has one.
-    pub fn window_of(&self, layer: usize) -> Option<usize> {
+    pub fn window_of(&self, layer: usize) -> Option<Window> {
         if self.windowed[layer] { self.window } else { None }
+    }
+
+    /// The experts of a layer, if it has some.
+    pub fn experts_of(&self, layer: usize) -> Option<&Experts> {
+        self.experts.as_ref().filter(|experts| experts.layers[layer])
+    }
+
+    /// The growth of the queries of a layer, if they grow.
+    pub fn temperature_of(&self, layer: usize) -> Option<Temperature> {
+        self.temperature.filter(|growth| !(growth.unturned_only && self.rotary[layer]))
     }
 
     /// The rotary embedding of a layer.

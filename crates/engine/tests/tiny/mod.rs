@@ -1,6 +1,8 @@
 //! Tiny random models from a seed, written by our own writer: small enough for a test, with every
 //! part of a real one. The same bytes everywhere, so that a golden of another program fits.
 
+mod shapes;
+
 use hearth_engine::gguf::Value;
 use hearth_engine::gguf::write::Writer;
 use hearth_kernels::quant::{TensorType, quantize};
@@ -11,32 +13,8 @@ const EMBD: usize = 256;
 const HEADS: usize = 4;
 const HEADS_KV: usize = 2;
 const FF: usize = 512;
-const LAYERS: usize = 3;
 
-/// A shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    /// Llama 3 with its rotary factors, an untied head, biases on query, key and value.
-    Llama,
-    /// Gemma 3 with a window of 24 on two of three layers and a tied head.
-    Gemma3,
-}
-
-impl Shape {
-    fn name(self) -> &'static str {
-        match self {
-            Shape::Llama => "llama",
-            Shape::Gemma3 => "gemma3",
-        }
-    }
-
-    fn head_dim(self) -> usize {
-        match self {
-            Shape::Llama => 64,
-            Shape::Gemma3 => 128,
-        }
-    }
-}
+pub(crate) use shapes::Shape;
 
 /// A GGUF file whose matrices have the type `ty`; norms and embeddings are F32.
 pub(crate) fn model(shape: Shape, ty: TensorType, seed: u64) -> Vec<u8> {
@@ -59,7 +37,8 @@ pub(crate) fn model(shape: Shape, ty: TensorType, seed: u64) -> Vec<u8> {
 }
 
 fn keys(writer: &mut Writer, shape: Shape) {
-    let arch = shape.name();
+    let spec = shape.spec();
+    let arch = spec.arch;
     writer.set("general.architecture", arch);
     writer.set("tokenizer.ggml.model", "none");
     let mut set = |key: &str, value: Value| {
@@ -67,62 +46,45 @@ fn keys(writer: &mut Writer, shape: Shape) {
     };
     for (key, value) in [
         ("vocab_size", VOCAB),
-        ("block_count", LAYERS),
+        ("block_count", spec.layers),
         ("context_length", 512),
         ("embedding_length", EMBD),
         ("feed_forward_length", FF),
         ("attention.head_count", HEADS),
         ("attention.head_count_kv", HEADS_KV),
-        ("attention.key_length", shape.head_dim()),
-        ("attention.value_length", shape.head_dim()),
-        ("rope.dimension_count", shape.head_dim()),
+        ("attention.key_length", spec.head_dim),
+        ("attention.value_length", spec.head_dim),
+        ("rope.dimension_count", spec.rope_dims),
     ] {
         set(key, Value::U32(value as u32));
     }
     set("attention.layer_norm_rms_epsilon", Value::F32(1e-5));
     set("rope.freq_base", Value::F32(500_000.0));
-    if shape == Shape::Gemma3 {
-        set("attention.sliding_window", Value::U32(24));
-        set("attention.sliding_window_pattern", Value::U32(3));
-        set("rope.scaling.type", Value::from("linear"));
-        set("rope.scaling.factor", Value::F32(8.0));
+    for (key, value) in spec.keys {
+        set(key, value);
     }
 }
 
 type Plan = (String, TensorType, Vec<usize>);
 
 fn tensors(shape: Shape, ty: TensorType) -> Vec<Plan> {
-    let (q, kv) = (HEADS * shape.head_dim(), HEADS_KV * shape.head_dim());
-    let vector = |name: String, n: usize| (name, TensorType::F32, vec![n]);
-    let matrix = |name: String, cols: usize, rows: usize| (name, ty, vec![cols, rows]);
+    let spec = shape.spec();
+    let vector = |name: &str, n: usize| (name.to_owned(), TensorType::F32, vec![n]);
     let mut all = vec![
         ("token_embd.weight".to_owned(), TensorType::F32, vec![EMBD, VOCAB]),
-        vector("output_norm.weight".to_owned(), EMBD),
+        vector("output_norm.weight", EMBD),
     ];
-    if shape == Shape::Llama {
-        all.push(matrix("output.weight".to_owned(), EMBD, VOCAB));
-        all.push(vector("rope_freqs.weight".to_owned(), shape.head_dim() / 2));
+    if !spec.tied {
+        all.push(("output.weight".to_owned(), ty, vec![EMBD, VOCAB]));
     }
-    for layer in 0..LAYERS {
-        let name = |part: &str| format!("blk.{layer}.{part}");
-        all.push(vector(name("attn_norm.weight"), EMBD));
-        all.push(matrix(name("attn_q.weight"), EMBD, q));
-        all.push(matrix(name("attn_k.weight"), EMBD, kv));
-        all.push(matrix(name("attn_v.weight"), EMBD, kv));
-        all.push(matrix(name("attn_output.weight"), q, EMBD));
-        all.push(vector(name("ffn_norm.weight"), EMBD));
-        all.push(matrix(name("ffn_gate.weight"), EMBD, FF));
-        all.push(matrix(name("ffn_up.weight"), EMBD, FF));
-        all.push(matrix(name("ffn_down.weight"), FF, EMBD));
-        if shape == Shape::Llama {
-            all.push(vector(name("attn_q.bias"), q));
-            all.push(vector(name("attn_k.bias"), kv));
-            all.push(vector(name("attn_v.bias"), kv));
-        } else {
-            all.push(vector(name("attn_q_norm.weight"), shape.head_dim()));
-            all.push(vector(name("attn_k_norm.weight"), shape.head_dim()));
-            all.push(vector(name("post_attention_norm.weight"), EMBD));
-            all.push(vector(name("post_ffw_norm.weight"), EMBD));
+    for name in spec.factors {
+        all.push(vector(name, spec.rope_dims / 2));
+    }
+    for layer in 0..spec.layers {
+        for (name, dims) in spec.layer() {
+            let ty =
+                if dims.len() == 1 || name == "ffn_gate_inp.weight" { TensorType::F32 } else { ty };
+            all.push((format!("blk.{layer}.{name}"), ty, dims));
         }
     }
     all
@@ -132,7 +94,7 @@ fn tensors(shape: Shape, ty: TensorType) -> Vec<Plan> {
 fn values(random: &mut Random, name: &str, dims: &[usize]) -> Vec<f32> {
     let count = dims.iter().product();
     let (middle, spread) = match name {
-        "rope_freqs.weight" => (4.0, 3.0),
+        _ if name.starts_with("rope_f") => (4.0, 3.0),
         _ if name.ends_with("norm.weight") => (1.0, 0.2),
         _ if name.ends_with(".bias") => (0.0, 0.3),
         "token_embd.weight" => (0.0, 1.0),

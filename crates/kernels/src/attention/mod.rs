@@ -47,16 +47,35 @@ pub struct AttnShape {
     pub head_dim: usize,
     /// Factor of the scores, `1 / sqrt(head_dim)` in most models.
     pub scale: f32,
-    /// A row sees this many positions at most, its own included.
-    pub window: Option<usize>,
+    /// What of the positions up to its own a row sees; all of them without one.
+    pub window: Option<Window>,
     /// Scores become `cap * tanh(score / cap)`.
     pub softcap: Option<f32>,
+}
+
+/// A part of the positions up to a row's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// The last ones, so many at most, its own included.
+    Last(usize),
+    /// Those of its own chunk: positions are cut at multiples of this.
+    Chunk(usize),
+}
+
+impl Window {
+    /// The first position that a row at `position` sees.
+    pub fn first(self, position: usize) -> usize {
+        match self {
+            Self::Last(count) => (position + 1).saturating_sub(count.max(1)),
+            Self::Chunk(length) => position / length.max(1) * length.max(1),
+        }
+    }
 }
 
 impl AttnShape {
     /// Positions that a row at `position` sees.
     fn seen(&self, position: usize) -> Range<usize> {
-        self.window.map_or(0, |window| (position + 1).saturating_sub(window.max(1)))..position + 1
+        self.window.map_or(0, |window| window.first(position))..position + 1
     }
 }
 

@@ -24,7 +24,7 @@ impl Case {
         Self { shape, ty, len, k: rng.floats(kv), v: rng.floats(kv), q }
     }
 
-    fn with(mut self, window: Option<usize>, softcap: Option<f32>) -> Self {
+    fn with(mut self, window: Option<Window>, softcap: Option<f32>) -> Self {
         (self.shape.window, self.shape.softcap) = (window, softcap);
         self
     }
@@ -79,7 +79,11 @@ impl Case {
         let kv_head = head / (heads / kv_heads);
         let at = |position: usize| (position * kv_heads + kv_head) * head_dim;
         let q = &self.q[(row * heads + head) * head_dim..][..head_dim];
-        let first = window.map_or(0, |window| (row + 1).saturating_sub(window));
+        let first = match window {
+            None => 0,
+            Some(Window::Last(count)) => (row + 1).saturating_sub(count),
+            Some(Window::Chunk(length)) => row - row % length,
+        };
         let scores: Vec<f64> = (first..=row)
             .map(|p| {
                 let k = &k[at(p)..at(p) + head_dim];
@@ -149,7 +153,9 @@ fn shapes_and_types_match_the_twin() {
 fn windows_and_caps_match_the_twin() {
     for cpu in all_cpus() {
         let pool = Pool::with_cpu(2, cpu);
-        for window in [None, Some(1), Some(3), Some(64), Some(128), Some(200), Some(1000)] {
+        let last = [1, 3, 64, 128, 200, 1000].map(|count| Some(Window::Last(count)));
+        let chunks = [1, 5, 100, 128, 1000].map(|length| Some(Window::Chunk(length)));
+        for window in [None].into_iter().chain(last).chain(chunks) {
             for softcap in [None, Some(2.0)] {
                 for ty in [KvType::F32, KvType::Q8, KvType::Q4] {
                     Case::new(4, 2, 32, 390, ty).with(window, softcap).check(&pool);
@@ -162,7 +168,7 @@ fn windows_and_caps_match_the_twin() {
 #[test]
 fn bits_do_not_depend_on_chunks_or_threads() {
     for cpu in all_cpus() {
-        for window in [None, Some(100)] {
+        for window in [None, Some(Window::Last(100)), Some(Window::Chunk(100))] {
             let case = Case::new(6, 2, 32, 400, KvType::F16).with(window, None);
             let want = bits(&case.run(&Pool::with_cpu(1, cpu), 400));
             for threads in 1..=4 {
@@ -215,7 +221,7 @@ fn bits_do_not_depend_on_company() {
 fn what_a_row_does_not_see_cannot_touch_it() {
     for cpu in all_cpus() {
         let pool = Pool::with_cpu(1, cpu);
-        let mut case = Case::new(4, 2, 32, 140, KvType::F32).with(Some(60), None);
+        let mut case = Case::new(4, 2, 32, 140, KvType::F32).with(Some(Window::Last(60)), None);
         let want = case.run(&pool, 140);
         // Not finite from position 137 on, and before what row 130 sees.
         let width = 2 * 32;

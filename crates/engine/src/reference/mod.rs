@@ -3,12 +3,15 @@
 //!
 //! Letters: T tokens, E = n_embd, Q = n_head * head_dim, K = n_head_kv * head_dim, F = n_ff.
 
-use hearth_kernels::quant::dequantize;
+mod ffn;
+mod reader;
 
-use crate::arch::{Activation, Config};
+use crate::arch::{Config, QkNorm};
 use crate::error::ModelError;
 use crate::gguf::Gguf;
 use crate::rope::{Rope, RopeStyle, RopeTable};
+use ffn::feed_forward;
+use reader::Reader;
 
 /// Logits after every token. `[T][n_vocab]`
 ///
@@ -25,22 +28,28 @@ pub fn logits(gguf: &Gguf, config: &Config, tokens: &[u32]) -> Result<Vec<f32>, 
     }
     for layer in 0..config.n_layer {
         let get = |part: &str| reader.tensor(&format!("blk.{layer}.{part}"));
-        let mut y =
-            attention(config, layer, &reader, &norm(&x, &get("attn_norm.weight")?, config))?;
-        if config.post_norm {
-            y = norm(&y, &get("post_attention_norm.weight")?, config);
-        }
-        add(&mut x, &y);
-        let mut y =
-            feed_forward(config, layer, &reader, &norm(&x, &get("ffn_norm.weight")?, config))?;
-        if config.post_norm {
-            y = norm(&y, &get("post_ffw_norm.weight")?, config);
-        }
-        add(&mut x, &y);
+        let before = |x: &[f32], name: &str| -> Result<_, ModelError> {
+            match config.pre_norm {
+                true => Ok(norm(x, &get(name)?, config)),
+                false => Ok(x.to_vec()),
+            }
+        };
+        let after = |mut y: Vec<f32>, name: &str| -> Result<_, ModelError> {
+            if config.post_norm {
+                y = norm(&y, &get(name)?, config);
+            }
+            y.iter_mut().for_each(|value| *value *= config.residual_scale);
+            Ok(y)
+        };
+        let y = attention(config, layer, &reader, &before(&x, "attn_norm.weight")?)?;
+        add(&mut x, &after(y, "post_attention_norm.weight")?);
+        let y = feed_forward(config, layer, &reader, &before(&x, "ffn_norm.weight")?)?;
+        add(&mut x, &after(y, "post_ffw_norm.weight")?);
     }
     let x = norm(&x, &reader.tensor("output_norm.weight")?, config);
     let head = reader.optional("output.weight").unwrap_or(table);
     let mut logits = matmul(&x, &head, embd);
+    logits.iter_mut().for_each(|logit| *logit *= config.logit_scale);
     if let Some(cap) = config.final_softcap {
         logits.iter_mut().for_each(|logit| *logit = cap * (*logit / cap).tanh());
     }
@@ -56,30 +65,46 @@ fn attention(
 ) -> Result<Vec<f32>, ModelError> {
     let (embd, dim) = (config.n_embd, config.head_dim);
     let tokens = x.len() / embd;
-    let project = |part: &str| reader.attn(layer, part, x, embd);
-    let (mut q, mut k, v) = (project("attn_q")?, project("attn_k")?, project("attn_v")?);
-    let rope = reader.rope(config.rope_of(layer), config.windowed[layer])?;
+    let [mut q, mut k, v] = reader.qkv(config, layer, x)?;
+    let rope = match config.rope_of(layer) {
+        rope if *rope == config.rope => reader.rope(rope),
+        other => other.clone(),
+    };
     let mut table = RopeTable::default();
     table.fill(&rope, 0..tokens);
     for (part, heads) in [("attn_q_norm", &mut q), ("attn_k_norm", &mut k)] {
-        if config.qk_norm {
+        if matches!(config.qk_norm, QkNorm::Heads | QkNorm::Rows) {
             let weight = reader.tensor(&format!("blk.{layer}.{part}.weight"))?;
             *heads = norm(heads, &weight, config);
+        }
+        if !config.rotary[layer] {
+            continue;
         }
         let per_row = heads.len() / tokens;
         for (position, row) in heads.chunks_exact_mut(per_row).enumerate() {
             row.chunks_exact_mut(dim).for_each(|head| turn(head, &rope, &table, position));
         }
+        if config.qk_norm == QkNorm::Turned {
+            *heads = norm(heads, &vec![1.0; dim], config);
+        }
+    }
+    if let Some(growth) = config.temperature_of(layer) {
+        for (position, row) in q.chunks_exact_mut(config.q_dim()).enumerate() {
+            row.iter_mut().for_each(|q| *q *= growth.factor(position));
+        }
     }
     let group = config.n_head / config.n_head_kv;
     let mut out = vec![0.0; tokens * config.q_dim()]; // [T][Q]
     for t in 0..tokens {
-        let first = config.window_of(layer).map_or(0, |window| (t + 1).saturating_sub(window));
+        let first = config.window_of(layer).map_or(0, |window| window.first(t));
         for head in 0..config.n_head {
             let q = &q[t * config.q_dim() + head * dim..][..dim];
             let at = |position: usize| position * config.kv_dim() + head / group * dim;
-            let scores: Vec<f32> =
-                (first..=t).map(|s| dot(q, &k[at(s)..][..dim]) * config.attn_scale).collect();
+            let score = |s: usize| {
+                let score = dot(q, &k[at(s)..][..dim]) * config.attn_scale;
+                config.attn_softcap.map_or(score, |cap| cap * (score / cap).tanh())
+            };
+            let scores: Vec<f32> = (first..=t).map(score).collect();
             let out = &mut out[t * config.q_dim() + head * dim..][..dim];
             for (s, p) in (first..=t).zip(softmax(&scores)) {
                 out.iter_mut().zip(&v[at(s)..][..dim]).for_each(|(o, v)| *o += p * v);
@@ -87,31 +112,6 @@ fn attention(
         }
     }
     reader.attn(layer, "attn_output", &out, config.q_dim())
-}
-
-/// down(act(gate(x)) * up(x)). `[T][E] -> [T][E]`
-fn feed_forward(
-    config: &Config,
-    layer: usize,
-    reader: &Reader,
-    x: &[f32],
-) -> Result<Vec<f32>, ModelError> {
-    let mut gate = reader.ffn(config, layer, "ffn_gate", x)?; // [T][F]
-    let up = reader.ffn(config, layer, "ffn_up", x)?;
-    for (gate, up) in gate.iter_mut().zip(&up) {
-        *gate = up * activate(config.activation, *gate);
-    }
-    reader.ffn(config, layer, "ffn_down", &gate)
-}
-
-fn activate(activation: Activation, x: f32) -> f32 {
-    match activation {
-        Activation::Silu => x / (1.0 + (-x).exp()),
-        Activation::GeluTanh => {
-            let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
-            0.5 * x * (1.0 + inner.tanh())
-        }
-    }
 }
 
 /// RMS norm of every run of `weight.len()` values.
@@ -170,82 +170,4 @@ fn matmul(x: &[f32], matrix: &[f32], cols: usize) -> Vec<f32> {
         }
     }
     out
-}
-
-/// A product, the scale and the bias beside it.
-type Product = (Vec<f32>, f32, Option<Vec<f32>>);
-
-/// Whole tensors as 32-bit floats.
-struct Reader<'a> {
-    gguf: &'a Gguf,
-}
-
-impl Reader<'_> {
-    fn optional(&self, name: &str) -> Option<Vec<f32>> {
-        let info = self.gguf.tensor(name)?;
-        let mut values = vec![0.0; info.elements()];
-        dequantize(info.ty(), &self.gguf.bytes(info), &mut values);
-        Some(values)
-    }
-
-    fn tensor(&self, name: &str) -> Result<Vec<f32>, ModelError> {
-        self.optional(name).ok_or_else(|| ModelError::missing(name))
-    }
-
-    /// A matrix of an attention layer applied to every row of `x`, then scaled, then biased.
-    fn attn(
-        &self,
-        layer: usize,
-        part: &str,
-        x: &[f32],
-        cols: usize,
-    ) -> Result<Vec<f32>, ModelError> {
-        let (mut out, scale, bias) = self.product(layer, part, x, cols)?;
-        out.iter_mut().for_each(|value| *value *= scale);
-        bias.iter()
-            .for_each(|bias| out.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias)));
-        Ok(out)
-    }
-
-    /// The same for the feed-forward part, where the bias comes first and the scale may not count.
-    fn ffn(
-        &self,
-        config: &Config,
-        layer: usize,
-        part: &str,
-        x: &[f32],
-    ) -> Result<Vec<f32>, ModelError> {
-        let cols = if part == "ffn_down" { config.n_ff } else { config.n_embd };
-        let (mut out, scale, bias) = self.product(layer, part, x, cols)?;
-        bias.iter()
-            .for_each(|bias| out.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias)));
-        if config.ffn_scale {
-            out.iter_mut().for_each(|value| *value *= scale);
-        }
-        Ok(out)
-    }
-
-    /// The bare product, with the scale (1 if absent) and the bias that the file has beside it.
-    fn product(
-        &self,
-        layer: usize,
-        part: &str,
-        x: &[f32],
-        cols: usize,
-    ) -> Result<Product, ModelError> {
-        let name = |kind: &str| format!("blk.{layer}.{part}.{kind}");
-        let scale = self.optional(&name("scale")).map_or(1.0, |values| values[0]);
-        let out = matmul(x, &self.tensor(&name("weight"))?, cols);
-        Ok((out, scale, self.optional(&name("bias"))))
-    }
-
-    fn rope(&self, rope: &Rope, windowed: bool) -> Result<Rope, ModelError> {
-        if rope.long_factors(0).is_some() {
-            return Ok(rope.clone().with_factors(self.tensor("rope_factors_short.weight")?));
-        }
-        match self.optional("rope_freqs.weight").filter(|_| !windowed) {
-            Some(factors) => Ok(rope.clone().with_factors(factors)),
-            None => Ok(rope.clone()),
-        }
-    }
 }

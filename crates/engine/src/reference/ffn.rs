@@ -1,0 +1,145 @@
+//! The feed-forward part in plain loops: one for all tokens, or a mixture of experts.
+
+use super::reader::Reader;
+use super::{add, dot, matmul, softmax};
+use crate::arch::{Activation, Config, Experts, Gating};
+use crate::error::ModelError;
+
+/// `[T][E] -> [T][E]`
+pub(super) fn feed_forward(
+    config: &Config,
+    layer: usize,
+    reader: &Reader,
+    x: &[f32],
+) -> Result<Vec<f32>, ModelError> {
+    match config.experts_of(layer) {
+        Some(experts) => mixture(config, experts, layer, reader, x),
+        None => dense(config, layer, reader, x),
+    }
+}
+
+/// down(act(gate(x)) * up(x)). `[T][E] -> [T][E]`
+fn dense(
+    config: &Config,
+    layer: usize,
+    reader: &Reader,
+    x: &[f32],
+) -> Result<Vec<f32>, ModelError> {
+    let (mut gate, up) = match reader.gguf.tensor(&format!("blk.{layer}.ffn_gate.weight")) {
+        Some(_) => (
+            product(config, layer, reader, "ffn_gate", x)?,
+            product(config, layer, reader, "ffn_up", x)?,
+        ),
+        None => {
+            let both = product(config, layer, reader, "ffn_up", x)?;
+            let half = |from: usize| {
+                let rows = both.chunks_exact(2 * config.n_ff);
+                rows.flat_map(|row| &row[from..from + config.n_ff]).copied().collect()
+            };
+            (half(0), half(config.n_ff))
+        }
+    }; // [T][F]
+    gated(config.activation, &mut gate, &up);
+    product(config, layer, reader, "ffn_down", &gate)
+}
+
+/// A product whose bias comes first and whose scale may not count.
+fn product(
+    config: &Config,
+    layer: usize,
+    reader: &Reader,
+    part: &str,
+    x: &[f32],
+) -> Result<Vec<f32>, ModelError> {
+    let cols = if part == "ffn_down" { config.n_ff } else { config.n_embd };
+    let (mut out, scale, bias) = reader.product(layer, part, x, cols)?;
+    bias.iter().for_each(|bias| out.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias)));
+    if config.ffn_scale {
+        out.iter_mut().for_each(|value| *value *= scale);
+    }
+    Ok(out)
+}
+
+/// Every token by itself: its scores, its experts in turn, the expert for all.
+fn mixture(
+    config: &Config,
+    experts: &Experts,
+    layer: usize,
+    reader: &Reader,
+    x: &[f32],
+) -> Result<Vec<f32>, ModelError> {
+    let read = |part: &str| reader.tensor(&format!("blk.{layer}.{part}"));
+    let scales = |part: &str| reader.optional(&format!("blk.{layer}.{part}.scale"));
+    let (embd, ff, count) = (config.n_embd, experts.n_ff, experts.count);
+    let router = read("ffn_gate_inp.weight")?;
+    let parts = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
+    let [gates, ups, downs] = parts.map(|part| read(&format!("{part}.weight")));
+    let (gates, ups, downs) = (gates?, ups?, downs?);
+    let scales = parts.map(|part| scales(part).unwrap_or_else(|| vec![1.0; count]));
+    let one = |expert: usize, x: &[f32]| {
+        let at = expert * embd * ff..(expert + 1) * embd * ff;
+        let times = |x: &[f32], all: &[f32], cols: usize, scale: f32| {
+            let product = matmul(x, &all[at.clone()], cols);
+            product.into_iter().map(|value| value * scale).collect::<Vec<f32>>()
+        };
+        let mut gate = times(x, &gates, embd, scales[0][expert]);
+        gated(config.activation, &mut gate, &times(x, &ups, embd, scales[1][expert]));
+        times(&gate, &downs, ff, scales[2][expert])
+    };
+    let mut out = Vec::with_capacity(x.len());
+    for x in x.chunks_exact(embd) {
+        let mut y = vec![0.0; embd];
+        for (expert, weight) in chosen(experts, &matmul(x, &router, embd)) {
+            let (before, after) = if experts.weigh_input { (weight, 1.0) } else { (1.0, weight) };
+            let weighed: Vec<f32> = x.iter().map(|x| x * before).collect();
+            let given = one(expert, &weighed);
+            y.iter_mut().zip(&given).for_each(|(y, given)| *y += given * after);
+        }
+        if experts.n_ff_shared > 0 {
+            let mut gate = matmul(x, &read("ffn_gate_shexp.weight")?, embd);
+            gated(config.activation, &mut gate, &matmul(x, &read("ffn_up_shexp.weight")?, embd));
+            let given = matmul(&gate, &read("ffn_down_shexp.weight")?, experts.n_ff_shared);
+            let open = match experts.shared_gate {
+                true => sigmoid(dot(x, &read("ffn_gate_inp_shexp.weight")?)),
+                false => 1.0,
+            };
+            y.iter_mut().zip(&given).for_each(|(y, given)| *y += given * open);
+        }
+        out.extend(y);
+    }
+    Ok(out)
+}
+
+/// A token's experts with their weights, the best first.
+fn chosen(experts: &Experts, scores: &[f32]) -> Vec<(usize, f32)> {
+    let weights = match experts.gating {
+        Gating::Softmax => softmax(scores),
+        Gating::Sigmoid => scores.iter().copied().map(sigmoid).collect(),
+    };
+    let mut all: Vec<(usize, f32)> = weights.into_iter().enumerate().collect();
+    all.sort_by(|a, b| b.1.total_cmp(&a.1));
+    all.truncate(experts.used);
+    let sum: f32 = all.iter().map(|(_, weight)| weight).sum();
+    let scale = if experts.normalise { experts.scale / sum } else { experts.scale };
+    all.into_iter().map(|(expert, weight)| (expert, weight * scale)).collect()
+}
+
+fn gated(activation: Activation, gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = up * activate(activation, *gate);
+    }
+}
+
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+fn activate(activation: Activation, x: f32) -> f32 {
+    match activation {
+        Activation::Silu => x * sigmoid(x),
+        Activation::GeluTanh => {
+            let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            0.5 * x * (1.0 + inner.tanh())
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! From GGUF tensor names to typed, checked, packed tensors.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hearth_kernels::bytes::Bytes;
+use hearth_kernels::matmul::{Weight, WeightError};
+use hearth_kernels::pool::Pool;
+use hearth_kernels::quant::{TensorType, dequantize};
+
+use super::{Embedding, Ffn, Gated, Layer, Linear, Mixture, Order, Weights};
+use crate::arch::{Config, Experts, QkNorm};
+use crate::error::ModelError;
+use crate::gguf::{Gguf, TensorInfo};
+use crate::rope::Rope;
+
+impl Weights {
+    /// Reads, checks and packs every tensor, for a context of `ctx` tokens; without `repack`,
+    /// matrices stay in the file's map. `progress` hears bytes done and bytes in all.
+    ///
+    /// # Errors
+    /// A missing tensor, or one whose shape does not fit the configuration; cancellation.
+    pub fn load(
+        gguf: &Gguf,
+        config: &Config,
+        (ctx, repack): (usize, bool),
+        pool: &Pool,
+        cancel: &AtomicBool,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Weights, ModelError> {
+        let mut loader = Loader { repack, ..Loader::new(gguf, pool, cancel, progress) };
+        let embd = loader.info("token_embd.weight")?;
+        let n_vocab = embd.rows();
+        let blk = (0..config.n_layer)
+            .map(|layer| loader.layer(config, layer))
+            .collect::<Result<Vec<_>, _>>()?;
+        let tied = gguf.tensor("output.weight").is_none();
+        let output = if tied { "token_embd" } else { "output" };
+        let rope = loader.rope(&config.rope, ctx)?;
+        let rope_windowed = match config.rope_windowed == config.rope {
+            true => rope.clone(),
+            false => config.rope_windowed.clone(),
+        };
+        // A factor of the logits is one of what the head reads.
+        let mut output_norm = loader.vector("output_norm.weight", config.n_embd)?;
+        output_norm.iter_mut().for_each(|weight| *weight *= config.logit_scale);
+        Ok(Weights {
+            token_embd: if tied {
+                Embedding::Tied
+            } else {
+                loader.mapped("token_embd.weight", n_vocab, config.n_embd)?
+            },
+            blk,
+            output_norm,
+            output: loader.head(output, n_vocab, config.n_embd)?,
+            rope,
+            rope_windowed,
+        })
+    }
+}
+
+/// How a matrix is brought into the form that its kernel reads.
+type Pack = fn(TensorType, usize, usize, Bytes, &Pool) -> Result<Weight, WeightError>;
+
+/// Walks the tensors, counting bytes for the progress bar.
+struct Loader<'a> {
+    gguf: &'a Gguf,
+    pool: &'a Pool,
+    repack: bool,
+    cancel: &'a AtomicBool,
+    progress: &'a mut dyn FnMut(u64, u64),
+    done: u64,
+    total: u64,
+}
+
+impl<'a> Loader<'a> {
+    fn new(
+        gguf: &'a Gguf,
+        pool: &'a Pool,
+        cancel: &'a AtomicBool,
+        progress: &'a mut dyn FnMut(u64, u64),
+    ) -> Self {
+        let total = gguf.tensors().iter().map(|info| gguf.bytes(info).len() as u64).sum();
+        Self { gguf, pool, repack: true, cancel, progress, done: 0, total }
+    }
+
+    fn info(&self, name: &str) -> Result<&'a TensorInfo, ModelError> {
+        self.gguf.tensor(name).ok_or_else(|| ModelError::missing(name))
+    }
+
+    /// The bytes of a tensor whose shape must be `[rows][cols]` (one row: a vector).
+    fn bytes(
+        &self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<(TensorType, Bytes), ModelError> {
+        let info = self.info(name)?;
+        let dims = info.dims();
+        if info.cols() != cols || info.rows() != rows {
+            let found = dims.iter().map(usize::to_string).collect::<Vec<_>>().join(" x ");
+            return Err(ModelError::range(name, found, format!("{cols} x {rows}")));
+        }
+        Ok((info.ty(), self.gguf.bytes(info)))
+    }
+
+    fn count(&mut self, bytes: usize) {
+        self.done += bytes as u64;
+        (self.progress)(self.done, self.total);
+    }
+
+    /// Rows of a tensor whose shape must be `[rows][cols]`, packed for this machine by `pack`.
+    fn part(
+        &mut self,
+        name: &str,
+        (rows, cols): (usize, usize),
+        part: Range<usize>,
+        pack: Pack,
+    ) -> Result<Weight, ModelError> {
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(ModelError::Cancelled);
+        }
+        let (ty, bytes) = self.bytes(name, rows, cols)?;
+        let row = bytes.len() / rows.max(1);
+        let bytes = bytes.slice(part.start * row..part.end * row).ok_or_else(|| {
+            ModelError::range(name, format!("{rows} rows"), format!("at least {}", part.end))
+        })?;
+        let take = if self.repack { pack } else { Weight::unpacked };
+        let weight = take(ty, part.len(), cols, bytes.clone(), self.pool)
+            .map_err(|error| ModelError::Unsupported(format!("tensor `{name}`: {error}")))?;
+        if weight.is_packed() {
+            // Else a model would lie in memory twice: packed, and as the pages of its file.
+            bytes.release();
+        }
+        self.count(bytes.len());
+        Ok(weight)
+    }
+
+    /// A matrix left in the map.
+    fn mapped(&mut self, name: &str, rows: usize, cols: usize) -> Result<Embedding, ModelError> {
+        let (ty, bytes) = self.bytes(name, rows, cols)?;
+        let row_bytes = ty.row_bytes(cols).ok_or_else(|| {
+            ModelError::range(name, cols, format!("a multiple of {}", ty.block_len()))
+        })?;
+        self.count(bytes.len());
+        Ok(Embedding::Mapped { ty, bytes, row_bytes })
+    }
+
+    /// A vector as 32-bit floats.
+    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+        let (ty, bytes) = self.bytes(name, 1, len)?;
+        let mut values = vec![0.0; len];
+        dequantize(ty, &bytes, &mut values);
+        self.count(bytes.len());
+        Ok(values)
+    }
+
+    /// A vector that need not be there.
+    fn optional(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+        if self.gguf.tensor(name).is_none() { Ok(None) } else { self.vector(name, len).map(Some) }
+    }
+
+    /// A matrix with its scale and its bias.
+    fn linear(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+        order: Order,
+    ) -> Result<Linear, ModelError> {
+        self.packed(name, (rows, cols), 0..rows, order, Weight::new)
+    }
+
+    /// The head, of which often only the largest outputs are wanted.
+    fn head(&mut self, name: &str, rows: usize, cols: usize) -> Result<Linear, ModelError> {
+        self.packed(name, (rows, cols), 0..rows, Order::ScaleFirst, Weight::in_planes)
+    }
+
+    fn packed(
+        &mut self,
+        name: &str,
+        (rows, cols): (usize, usize),
+        part: Range<usize>,
+        order: Order,
+        pack: Pack,
+    ) -> Result<Linear, ModelError> {
+        let weight = self.part(&format!("{name}.weight"), (rows, cols), part.clone(), pack)?;
+        let scale = self.optional(&format!("{name}.scale"), 1)?.map(|values| values[0]);
+        let bias = self.optional(&format!("{name}.bias"), rows)?.map(|bias| bias[part].to_vec());
+        Ok(Linear { weight, scale, bias, order })
+    }
+
+    /// A vector that is there exactly if `wanted`.
+    fn norm(
+        &mut self,
+        wanted: bool,
+        name: &str,
+        len: usize,
+    ) -> Result<Option<Vec<f32>>, ModelError> {
+        if wanted { self.vector(name, len).map(Some) } else { Ok(None) }
+    }
+
+    fn layer(&mut self, config: &Config, layer: usize) -> Result<Layer, ModelError> {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let embd = config.n_embd;
+        let [attn_q, attn_k, attn_v] = self.qkv(config, layer)?;
+        let [attn_q_norm, attn_k_norm] = self.qk_norms(config, layer)?;
+        let output = name("attn_output");
+        Ok(Layer {
+            attn_norm: self.norm(config.pre_norm, &name("attn_norm.weight"), embd)?,
+            attn_q,
+            attn_k,
+            attn_v,
+            attn_output: self.linear(&output, embd, config.q_dim(), Order::ScaleFirst)?,
+            attn_q_norm,
+            attn_k_norm,
+            post_attention_norm: self.norm(
+                config.post_norm,
+                &name("post_attention_norm.weight"),
+                embd,
+            )?,
+            ffn_norm: self.norm(config.pre_norm, &name("ffn_norm.weight"), embd)?,
+            ffn: match config.experts_of(layer) {
+                None => Ffn::Dense(self.ffn(config, &name)?.into()),
+                Some(experts) => Ffn::Mixture(self.mixture(experts, embd, &name)?.into()),
+            },
+            post_ffw_norm: self.norm(config.post_norm, &name("post_ffw_norm.weight"), embd)?,
+        })
+    }
+
+    /// Query, key and value, in a tensor each or all in one.
+    fn qkv(&mut self, config: &Config, layer: usize) -> Result<[Linear; 3], ModelError> {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let (embd, q, kv, order) =
+            (config.n_embd, config.q_dim(), config.kv_dim(), Order::ScaleFirst);
+        let fused = name("attn_qkv");
+        if self.gguf.tensor(&format!("{fused}.weight")).is_none() {
+            let mut one = |part, rows| self.linear(&name(part), rows, embd, order);
+            return Ok([one("attn_q", q)?, one("attn_k", kv)?, one("attn_v", kv)?]);
+        }
+        let shape = (q + 2 * kv, embd);
+        let mut one = |part| self.packed(&fused, shape, part, order, Weight::new);
+        Ok([one(0..q)?, one(q..q + kv)?, one(q + kv..q + 2 * kv)?])
+    }
+
+    /// Weights of the norms over queries and keys.
+    fn qk_norms(
+        &mut self,
+        config: &Config,
+        layer: usize,
+    ) -> Result<[Option<Vec<f32>>; 2], ModelError> {
+        let (q, k) = match config.qk_norm {
+            QkNorm::None => return Ok([None, None]),
+            QkNorm::Turned => return Ok([(); 2].map(|()| Some(vec![1.0; config.head_dim]))),
+            QkNorm::Heads => (config.head_dim, config.head_dim),
+            QkNorm::Rows => (config.q_dim(), config.kv_dim()),
+        };
+        let mut one = |part, len| self.vector(&format!("blk.{layer}.{part}.weight"), len).map(Some);
+        Ok([one("attn_q_norm", q)?, one("attn_k_norm", k)?])
+    }
+
+    /// A feed-forward part; without a tensor for the gate, that of `up` holds both. Not every
+    /// architecture applies the scales.
+    fn ffn(&mut self, config: &Config, name: &dyn Fn(&str) -> String) -> Result<Gated, ModelError> {
+        let (embd, ff, order) = (config.n_embd, config.n_ff, Order::BiasFirst);
+        let (gate, up) = (name("ffn_gate"), name("ffn_up"));
+        let [gate, up] = if self.gguf.tensor(&format!("{gate}.weight")).is_some() {
+            [self.linear(&gate, ff, embd, order)?, self.linear(&up, ff, embd, order)?]
+        } else {
+            let mut half = |part| self.packed(&up, (2 * ff, embd), part, order, Weight::new);
+            [half(0..ff)?, half(ff..2 * ff)?]
+        };
+        let down = self.linear(&name("ffn_down"), embd, ff, order)?;
+        let apply =
+            |linear: Linear| Linear { scale: linear.scale.filter(|_| config.ffn_scale), ..linear };
+        Ok(Gated { gate: apply(gate), up: apply(up), down: apply(down) })
+    }
+
+    /// Router, experts, and the expert for all tokens.
+    fn mixture(
+        &mut self,
+        experts: &Experts,
+        embd: usize,
+        name: &dyn Fn(&str) -> String,
+    ) -> Result<Mixture, ModelError> {
+        let (count, ff, shared) = (experts.count, experts.n_ff, experts.n_ff_shared);
+        let order = Order::ScaleFirst;
+        let router = self.linear(&name("ffn_gate_inp"), count, embd, order)?;
+        let mut gates = self.experts(&name("ffn_gate_exps"), (count, ff, embd))?;
+        let mut ups = self.experts(&name("ffn_up_exps"), (count, ff, embd))?;
+        let mut downs = self.experts(&name("ffn_down_exps"), (count, embd, ff))?;
+        let all = gates.drain(..).zip(ups.drain(..)).zip(downs.drain(..));
+        Ok(Mixture {
+            router,
+            experts: all.map(|((gate, up), down)| Gated { gate, up, down }).collect(),
+            used: experts.used,
+            shared: match shared {
+                0 => None,
+                _ => Some(Gated {
+                    gate: self.linear(&name("ffn_gate_shexp"), shared, embd, order)?,
+                    up: self.linear(&name("ffn_up_shexp"), shared, embd, order)?,
+                    down: self.linear(&name("ffn_down_shexp"), embd, shared, order)?,
+                }),
+            },
+            shared_gate: match experts.shared_gate {
+                true => Some(self.linear(&name("ffn_gate_inp_shexp"), 1, embd, order)?),
+                false => None,
+            },
+        })
+    }
+
+    /// The matrices of all experts, from one tensor `[count][rows][cols]`, each with its scale.
+    fn experts(
+        &mut self,
+        name: &str,
+        (count, rows, cols): (usize, usize, usize),
+    ) -> Result<Vec<Linear>, ModelError> {
+        let scales = self.optional(&format!("{name}.scale"), count)?;
+        let tensor = format!("{name}.weight");
+        let one = |expert: usize| {
+            let part = expert * rows..(expert + 1) * rows;
+            let weight = self.part(&tensor, (count * rows, cols), part, Weight::new)?;
+            let scale = scales.as_ref().map(|scales| scales[expert]);
+            Ok(Linear { weight, scale, bias: None, order: Order::ScaleFirst })
+        };
+        (0..count).map(one).collect()
+    }
+
+    /// The rotary embedding with the file's angle divisors, if it has some.
+    fn rope(&mut self, rope: &Rope, ctx: usize) -> Result<Rope, ModelError> {
+        let names = rope.factor_tensors(ctx);
+        let Some(name) = names.into_iter().find(|name| self.gguf.tensor(name).is_some()) else {
+            return match rope.needs_factors() {
+                true => Err(ModelError::missing(names[1])),
+                false => Ok(rope.clone()),
+            };
+        };
+        let factors = self.vector(name, rope.dims / 2)?;
+        if let Some(bad) = factors.iter().find(|factor| !(factor.is_finite() && **factor != 0.0)) {
+            return Err(ModelError::range(name, bad, "finite divisors other than 0"));
+        }
+        Ok(rope.clone().with_factors(factors))
+    }
+}

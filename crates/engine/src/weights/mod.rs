@@ -1,0 +1,201 @@
+//! All tensors of a model, typed, checked and packed by `load.rs`. Nothing here knows an
+//! architecture: `Config` says which tensors there must be, and optional ones are taken if the file
+//! has them.
+
+mod load;
+
+use hearth_kernels::bytes::Bytes;
+use hearth_kernels::matmul::Weight;
+use hearth_kernels::pool::Pool;
+use hearth_kernels::quant::{TensorType, dequantize};
+use hearth_kernels::rows::for_rows;
+
+use crate::rope::Rope;
+
+/// All tensors of a model, under GGUF's names.
+pub struct Weights {
+    /// Rows of the vocabulary.
+    pub token_embd: Embedding,
+    /// The layers.
+    pub blk: Vec<Layer>,
+    /// Norm before the head. `[n_embd]`
+    pub output_norm: Vec<f32>,
+    /// The head. `[n_vocab][n_embd]`
+    pub output: Linear,
+    /// Rotary embedding with the file's factors, for the layers that see everything.
+    pub rope: Rope,
+    /// The same for windowed layers.
+    pub rope_windowed: Rope,
+}
+
+/// One layer. Matrices are `[rows][cols]` as [`Loader::layer`] asks for them.
+#[allow(missing_docs)]
+pub struct Layer {
+    pub attn_norm: Option<Vec<f32>>,
+    pub attn_q: Linear,
+    pub attn_k: Linear,
+    pub attn_v: Linear,
+    pub attn_output: Linear,
+    pub attn_q_norm: Option<Vec<f32>>,
+    pub attn_k_norm: Option<Vec<f32>>,
+    pub post_attention_norm: Option<Vec<f32>>,
+    pub ffn_norm: Option<Vec<f32>>,
+    pub ffn: Ffn,
+    pub post_ffw_norm: Option<Vec<f32>>,
+}
+
+/// The feed-forward part of a layer.
+pub enum Ffn {
+    /// One for all tokens.
+    Dense(Box<Gated>),
+    /// A mixture.
+    Mixture(Box<Mixture>),
+}
+
+/// `down(act(gate(x)) * up(x))`.
+pub struct Gated {
+    /// `[F][E]`
+    pub gate: Linear,
+    /// `[F][E]`
+    pub up: Linear,
+    /// `[E][F]`
+    pub down: Linear,
+}
+
+/// Experts and who chooses them.
+pub struct Mixture {
+    /// A score for each expert. `[experts][E]`
+    pub router: Linear,
+    /// All experts.
+    pub experts: Vec<Gated>,
+    /// How many of them a token goes to.
+    pub used: usize,
+    /// The expert that every token goes to.
+    pub shared: Option<Gated>,
+    /// A score for that one. `[1][E]`
+    pub shared_gate: Option<Linear>,
+}
+
+/// A matrix with what some files put beside it: one factor for the whole product (`NAME.scale`)
+/// and one value to add for each row (`NAME.bias`).
+pub struct Linear {
+    /// The matrix, packed.
+    pub weight: Weight,
+    scale: Option<f32>,
+    bias: Option<Vec<f32>>,
+    order: Order,
+}
+
+/// Which of scale and bias comes first; llama.cpp, which defined both, does not do it alike
+/// everywhere.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    /// Attention and the head.
+    ScaleFirst,
+    /// The feed-forward matrices.
+    BiasFirst,
+}
+
+impl Linear {
+    /// Whether nothing is applied to the product.
+    pub fn is_plain(&self) -> bool {
+        self.scale.is_none() && self.bias.is_none()
+    }
+
+    /// Applies scale and bias to every row of the product, where the file has them.
+    pub fn finish(&self, pool: &Pool, product: &mut [f32]) {
+        if self.is_plain() {
+            return;
+        }
+        let scale = self.scale.unwrap_or(1.0);
+        let zeros;
+        let bias = match &self.bias {
+            Some(bias) => bias,
+            None => {
+                zeros = vec![0.0; self.weight.rows()];
+                &zeros
+            }
+        };
+        for_rows(pool, product, self.weight.rows(), &|_, row| {
+            for (value, bias) in row.iter_mut().zip(bias) {
+                *value = match self.order {
+                    Order::ScaleFirst => *value * scale + bias,
+                    Order::BiasFirst => (*value + bias) * scale,
+                };
+            }
+        });
+    }
+}
+
+/// Where embedding rows come from.
+pub enum Embedding {
+    /// The head is the transposed embedding: rows are read back from its packed form.
+    Tied,
+    /// A tensor of its own, left in the file's map: only single rows are ever read.
+    Mapped {
+        /// Element type.
+        ty: TensorType,
+        /// All rows.
+        bytes: Bytes,
+        /// Bytes of one.
+        row_bytes: usize,
+    },
+}
+
+impl Weights {
+    /// Size of the vocabulary.
+    pub fn n_vocab(&self) -> usize {
+        self.output.weight.rows()
+    }
+
+    /// Writes the embedding of a token. `[n_embd]`
+    pub fn embed(&self, token: usize, row: &mut [f32]) {
+        match &self.token_embd {
+            Embedding::Tied => self.output.weight.row(token, row),
+            Embedding::Mapped { ty, bytes, row_bytes } => {
+                dequantize(*ty, &bytes[token * row_bytes..][..*row_bytes], row);
+            }
+        }
+    }
+
+    /// Bytes read for one decoded token: every matrix once, and one embedding row.
+    pub fn bytes_per_token(&self) -> u64 {
+        let layers = self.blk.iter().flat_map(Layer::matrices).map(Weight::bytes).sum::<usize>();
+        (layers + self.output.weight.bytes()) as u64
+    }
+}
+
+impl Layer {
+    /// The matrices that a token is multiplied with; of equal experts, the first ones.
+    pub fn matrices(&self) -> Vec<&Weight> {
+        let Self { attn_q, attn_k, attn_v, attn_output, ffn, .. } = self;
+        let attn = [attn_q, attn_k, attn_v, attn_output].map(|linear| &linear.weight);
+        attn.into_iter().chain(ffn.gate_up()).chain(ffn.down()).collect()
+    }
+}
+
+impl Ffn {
+    /// The matrices that a token is multiplied with before the activation function.
+    pub fn gate_up(&self) -> Vec<&Weight> {
+        let parts = self.parts().flat_map(|part| [&part.gate, &part.up]);
+        let mut all: Vec<&Weight> = parts.map(|linear| &linear.weight).collect();
+        if let Self::Mixture(mixture) = self {
+            all.push(&mixture.router.weight);
+            all.extend(mixture.shared_gate.iter().map(|gate| &gate.weight));
+        }
+        all
+    }
+
+    /// Those after it.
+    pub fn down(&self) -> Vec<&Weight> {
+        self.parts().map(|part| &part.down.weight).collect()
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Gated> {
+        let (experts, one) = match self {
+            Self::Dense(gated) => (&[][..], Some(&**gated)),
+            Self::Mixture(mixture) => (&mixture.experts[..mixture.used], mixture.shared.as_ref()),
+        };
+        experts.iter().chain(one)
+    }
+}

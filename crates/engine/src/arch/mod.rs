@@ -5,6 +5,7 @@
 mod gemma3;
 mod keys;
 mod llama;
+mod qwen2;
 
 use crate::error::ModelError;
 use crate::gguf::Meta;
@@ -16,6 +17,7 @@ pub(crate) use keys::Keys;
 pub const ARCHS: &[&Arch] = &[
     &gemma3::ARCH,
     &llama::ARCH,
+    &qwen2::ARCH,
 ];
 
 /// One architecture.

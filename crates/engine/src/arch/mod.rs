@@ -6,6 +6,7 @@ mod gemma3;
 mod keys;
 mod llama;
 mod qwen2;
+mod qwen3;
 
 use crate::error::ModelError;
 use crate::gguf::Meta;
@@ -18,6 +19,7 @@ pub const ARCHS: &[&Arch] = &[
     &gemma3::ARCH,
     &llama::ARCH,
     &qwen2::ARCH,
+    &qwen3::ARCH,
 ];
 
 /// One architecture.

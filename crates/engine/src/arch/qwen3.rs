@@ -1,0 +1,13 @@
+//! Qwen 3, dense: Llama's layer with norms over query and key heads.
+//! Source: "Qwen3 Technical Report" (arXiv 2505.09388).
+
+use super::{Arch, Config, Keys, QkNorm};
+use crate::error::ModelError;
+use crate::rope::RopeStyle;
+
+/// Everything this program knows about Qwen 3.
+pub(crate) const ARCH: Arch = Arch { gguf: "qwen3", config };
+
+fn config(keys: &Keys) -> Result<Config, ModelError> {
+    Ok(Config { qk_norm: QkNorm::Heads, ..keys.decoder(RopeStyle::Halves)? })
+}

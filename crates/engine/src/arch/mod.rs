@@ -5,6 +5,7 @@
 mod gemma3;
 mod keys;
 mod llama;
+mod phi3;
 mod qwen2;
 mod qwen3;
 
@@ -18,6 +19,7 @@ pub(crate) use keys::Keys;
 pub const ARCHS: &[&Arch] = &[
     &gemma3::ARCH,
     &llama::ARCH,
+    &phi3::ARCH,
     &qwen2::ARCH,
     &qwen3::ARCH,
 ];

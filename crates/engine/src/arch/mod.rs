@@ -2,6 +2,7 @@
 //! those this program runs. A file of this folder states how one architecture's metadata maps to
 //! [`Config`]; the mathematics is in `block.rs` and `reference/`, which read only `Config`.
 
+mod gemma2;
 mod gemma3;
 mod keys;
 mod llama;
@@ -17,6 +18,7 @@ pub(crate) use keys::Keys;
 
 /// Every architecture, by file.
 pub const ARCHS: &[&Arch] = &[
+    &gemma2::ARCH,
     &gemma3::ARCH,
     &llama::ARCH,
     &phi3::ARCH,

@@ -6,6 +6,7 @@ mod gemma2;
 mod gemma3;
 mod keys;
 mod llama;
+mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -21,6 +22,7 @@ pub const ARCHS: &[&Arch] = &[
     &gemma2::ARCH,
     &gemma3::ARCH,
     &llama::ARCH,
+    &olmo2::ARCH,
     &phi3::ARCH,
     &qwen2::ARCH,
     &qwen3::ARCH,

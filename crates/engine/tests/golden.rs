@@ -39,6 +39,7 @@ const GOLDENS: &[(&str, Shape, TensorType)] = goldens! {
     "phi3" Phi3: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "qwen2" Qwen2: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "qwen3" Qwen3: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
+    "smollm3" SmolLm3: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
 };
 
 /// How far from the other program's logits ours may be.

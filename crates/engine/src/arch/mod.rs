@@ -10,6 +10,7 @@ mod olmo2;
 mod phi3;
 mod qwen2;
 mod qwen3;
+mod smollm3;
 
 use crate::error::ModelError;
 use crate::gguf::Meta;
@@ -26,6 +27,7 @@ pub const ARCHS: &[&Arch] = &[
     &phi3::ARCH,
     &qwen2::ARCH,
     &qwen3::ARCH,
+    &smollm3::ARCH,
 ];
 
 /// One architecture.

@@ -4,6 +4,7 @@
 
 mod gemma2;
 mod gemma3;
+mod granite;
 mod keys;
 mod llama;
 mod olmo2;
@@ -22,6 +23,7 @@ pub(crate) use keys::Keys;
 pub const ARCHS: &[&Arch] = &[
     &gemma2::ARCH,
     &gemma3::ARCH,
+    &granite::ARCH,
     &llama::ARCH,
     &olmo2::ARCH,
     &phi3::ARCH,

@@ -5,6 +5,7 @@
 mod gemma2;
 mod gemma3;
 mod granite;
+mod granitemoe;
 mod keys;
 mod llama;
 mod olmo2;
@@ -24,6 +25,7 @@ pub const ARCHS: &[&Arch] = &[
     &gemma2::ARCH,
     &gemma3::ARCH,
     &granite::ARCH,
+    &granitemoe::ARCH,
     &llama::ARCH,
     &olmo2::ARCH,
     &phi3::ARCH,

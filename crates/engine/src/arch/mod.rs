@@ -8,6 +8,7 @@ mod granite;
 mod granitemoe;
 mod keys;
 mod llama;
+mod mistral3;
 mod olmo2;
 mod phi3;
 mod qwen2;
@@ -27,6 +28,7 @@ pub const ARCHS: &[&Arch] = &[
     &granite::ARCH,
     &granitemoe::ARCH,
     &llama::ARCH,
+    &mistral3::ARCH,
     &olmo2::ARCH,
     &phi3::ARCH,
     &qwen2::ARCH,

@@ -40,6 +40,7 @@ const GOLDENS: &[(&str, Shape, TensorType)] = goldens! {
     "olmo3" Olmo3: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "phi3" Phi3: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "qwen2" Qwen2: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
+    "qwen2moe" Qwen2Moe: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "qwen3" Qwen3: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "smollm3" SmolLm3: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
 };

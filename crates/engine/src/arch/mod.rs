@@ -12,6 +12,7 @@ mod mistral3;
 mod olmo2;
 mod phi3;
 mod qwen2;
+mod qwen2moe;
 mod qwen3;
 mod smollm3;
 
@@ -32,6 +33,7 @@ pub const ARCHS: &[&Arch] = &[
     &olmo2::ARCH,
     &phi3::ARCH,
     &qwen2::ARCH,
+    &qwen2moe::ARCH,
     &qwen3::ARCH,
     &smollm3::ARCH,
 ];

@@ -42,6 +42,7 @@ const GOLDENS: &[(&str, Shape, TensorType)] = goldens! {
     "qwen2" Qwen2: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "qwen2moe" Qwen2Moe: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "qwen3" Qwen3: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
+    "qwen3moe" Qwen3Moe: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "smollm3" SmolLm3: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
 };
 

@@ -14,6 +14,7 @@ mod phi3;
 mod qwen2;
 mod qwen2moe;
 mod qwen3;
+mod qwen3moe;
 mod smollm3;
 
 use crate::error::ModelError;
@@ -35,6 +36,7 @@ pub const ARCHS: &[&Arch] = &[
     &qwen2::ARCH,
     &qwen2moe::ARCH,
     &qwen3::ARCH,
+    &qwen3moe::ARCH,
     &smollm3::ARCH,
 ];
 

@@ -8,6 +8,7 @@ mod granite;
 mod granitemoe;
 mod keys;
 mod llama;
+mod llama4;
 mod mistral3;
 mod olmo2;
 mod phi3;
@@ -30,6 +31,7 @@ pub const ARCHS: &[&Arch] = &[
     &granite::ARCH,
     &granitemoe::ARCH,
     &llama::ARCH,
+    &llama4::ARCH,
     &mistral3::ARCH,
     &olmo2::ARCH,
     &phi3::ARCH,

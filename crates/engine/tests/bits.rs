@@ -51,6 +51,10 @@ fn threads_and_chunks_change_no_bit() {
         (Shape::Gemma3, TensorType::Q8_0),
         (Shape::Gemma3, TensorType::Q6_K),
         (Shape::Llama, TensorType::IQ4_XS),
+        (Shape::Qwen2Moe, TensorType::Q4_K),
+        (Shape::Llama4, TensorType::Q8_0),
+        (Shape::Olmo3, TensorType::Q4_0),
+        (Shape::Phi3, TensorType::F16),
     ] {
         let tokens = tokens(1);
         let expected = all_bits(&load(shape, ty, 1), KvKind::F16, &tokens, 512);
@@ -92,19 +96,24 @@ fn smaller_caches_stay_near() {
 
 #[test]
 fn company_in_a_batch_changes_no_bit() {
-    let model = load(Shape::Gemma3, TensorType::Q4_K, 3);
+    for shape in [Shape::Gemma3, Shape::Qwen2Moe, Shape::Llama4, Shape::Mistral3] {
+        company(&load(shape, TensorType::Q4_K, 3));
+    }
+}
+
+fn company(model: &Model) {
     let lengths = [5, 64, 65, 129, 300];
     let alone: Vec<Vec<u32>> = lengths
         .iter()
         .enumerate()
-        .map(|(i, &n)| all_bits(&model, KvKind::F16, &tokens(i)[..n + 1], 512))
+        .map(|(i, &n)| all_bits(model, KvKind::F16, &tokens(i)[..n + 1], 512))
         .collect();
     let mut sessions: Vec<Session> = lengths
         .iter()
         .enumerate()
         .map(|(i, &n)| {
-            let mut session = Session::new(&model, KvKind::F16);
-            session.prefill(&model, &tokens(i)[..n], 50, &mut |_| ()).expect("not stopped");
+            let mut session = Session::new(model, KvKind::F16);
+            session.prefill(model, &tokens(i)[..n], 50, &mut |_| ()).expect("not stopped");
             session
         })
         .collect();
@@ -115,7 +124,7 @@ fn company_in_a_batch_changes_no_bit() {
         .map(|(i, (session, n))| (session, tokens(i)[n]))
         .collect();
     let mut logits = Vec::new();
-    step_together(&model, &mut steps, &mut Scratch::default(), &mut logits).expect("not stopped");
+    step_together(model, &mut steps, &mut Scratch::default(), &mut logits).expect("not stopped");
     for (row, alone) in logits.chunks_exact(VOCAB).zip(&alone) {
         let row: Vec<u32> = row.iter().map(|x| x.to_bits()).collect();
         assert!(row == last(alone));

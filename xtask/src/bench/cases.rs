@@ -150,7 +150,15 @@ fn formats() -> Result<Vec<Case>> {
 }
 
 fn shapes() -> Result<Vec<Case>> {
-    let names = ["llama-3.2-3b", "llama-3-8b", "gemma-3-1b", "gemma-3-4b"];
+    let names = [
+        "llama-3.2-3b",
+        "llama-3-8b",
+        "phi-4-mini",
+        "gemma-3-1b",
+        "gemma-3-4b",
+        "qwen3-0.6b",
+        "qwen3-4b",
+    ];
     let some = Work { prompt: 256, generate: 32, ..SHORT };
     names.into_iter().map(|name| shape(name, "Q4_K_M", some, 1.8, 1.0)).collect()
 }

@@ -9,25 +9,44 @@ use crate::record::Row;
 use anyhow::Result;
 use std::path::PathBuf;
 
-/// Architectures, as llama.cpp names them.
-const ARCHITECTURES: &[&str] = &["llama", "gemma3"];
+/// Architectures, as llama.cpp names them and says whether they have experts.
+const ARCHITECTURES: &[(&str, &str)] = &[
+    ("gemma2", "dense"),
+    ("gemma3", "dense"),
+    ("granite", "dense"),
+    ("granite", "moe"),
+    ("granitemoe", "dense"),
+    ("granitemoe", "moe"),
+    ("llama", "dense"),
+    ("llama", "moe"),
+    ("llama4", "moe"),
+    ("mistral3", "dense"),
+    ("mistral3", "moe"),
+    ("olmo2", "dense"),
+    ("phi3", "dense"),
+    ("qwen2", "dense"),
+    ("qwen2moe", "moe"),
+    ("qwen3", "dense"),
+    ("qwen3moe", "moe"),
+    ("smollm3", "dense"),
+];
 const SEEDS: &[u32] = &[1, 2, 3];
 
 /// Weight types, and the NMSE allowed.
 const TYPES: &[(&str, f64)] =
     &[("F32", 1e-5), ("F16", 1e-5), ("Q8_0", QUANTISED), ("Q4_K", QUANTISED)];
 
-/// The models' vocabulary, and a prompt three windows long.
+/// The models' vocabulary, and the lengths of prompts: from one token to three windows.
 const VOCABULARY: u32 = 128;
-const TOKENS: u32 = 100;
+const LENGTHS: &[u32] = &[1, 33, 100];
 
 /// Compares every architecture in every type; a row holds the worst seed.
 pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for architecture in ARCHITECTURES {
+    for &(architecture, parts) in ARCHITECTURES {
         for &(kind, allowed) in TYPES {
-            let what = format!("logits NMSE, tiny random {architecture} {kind}");
-            rows.push(match worst(bench, architecture, kind) {
+            let what = format!("logits NMSE, tiny random {architecture} ({parts}) {kind}");
+            rows.push(match worst(bench, (architecture, parts), kind) {
                 Ok(nmse) => Row::at_most(what, nmse, allowed),
                 Err(error) => Row::failed(what, &error),
             });
@@ -36,28 +55,36 @@ pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn worst(bench: &Bench, architecture: &str, kind: &str) -> Result<f64> {
+fn worst(bench: &Bench, architecture: (&str, &str), kind: &str) -> Result<f64> {
     let mut worst = 0.0_f64;
     for &seed in SEEDS {
         let model = model(bench, architecture, seed, kind)?;
-        let tokens: Vec<u32> = (0..TOKENS).map(|at| (at * 37 + seed * 11) % VOCABULARY).collect();
-        worst = worst.max(nmse_of(bench, &model, &tokens)?);
+        for &length in LENGTHS {
+            let token = |at| (at * 37 + seed * 11) % VOCABULARY;
+            let tokens: Vec<u32> = (0..length).map(token).collect();
+            worst = worst.max(nmse_of(bench, &model, &tokens)?);
+        }
     }
     Ok(worst)
 }
 
 /// Lets llama.cpp write the model and quantise it.
-fn model(bench: &Bench, architecture: &str, seed: u32, kind: &str) -> Result<PathBuf> {
+fn model(
+    bench: &Bench,
+    (architecture, parts): (&str, &str),
+    seed: u32,
+    kind: &str,
+) -> Result<PathBuf> {
     let folder = bench.folder.join(format!("tiny-{seed}"));
     std::fs::create_dir_all(&folder)?;
-    let full = folder.join(format!("{architecture}-dense.gguf"));
+    let full = folder.join(format!("{architecture}-{parts}.gguf"));
     let seed = seed.to_string();
     let write = ["-a", architecture, "-s", &seed, "-o"];
     output(bench.oracle.program("test-llama-archs", &write).arg(&folder))?;
     if kind == "F32" {
         return Ok(full);
     }
-    let path = folder.join(format!("{architecture}-{kind}.gguf"));
+    let path = folder.join(format!("{architecture}-{parts}-{kind}.gguf"));
     output(bench.oracle.program("llama-quantize", &[]).arg(&full).arg(&path).arg(kind))?;
     Ok(path)
 }

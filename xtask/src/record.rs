@@ -54,8 +54,15 @@ pub(crate) fn print(rows: &[Row]) {
     }
 }
 
-/// Appends the rows to `bench/record/NAME.csv` with what is needed to read them later.
+/// Appends the rows to `bench/record/NAME.csv`, and says so.
 pub(crate) fn append(name: &str, versions: &str, rows: &[Row]) -> Result<()> {
+    add(name, versions, rows)?;
+    println!("recorded in bench/record/{name}.csv");
+    Ok(())
+}
+
+/// Appends the rows to `bench/record/NAME.csv` with what is needed to read them later.
+pub(crate) fn add(name: &str, versions: &str, rows: &[Row]) -> Result<()> {
     let folder = root().join("bench/record");
     fs::create_dir_all(&folder)?;
     let path = folder.join(format!("{name}.csv"));
@@ -74,7 +81,6 @@ pub(crate) fn append(name: &str, versions: &str, rows: &[Row]) -> Result<()> {
         }
         writeln!(file, "{holds}")?;
     }
-    println!("recorded in {}", path.strip_prefix(root())?.display());
     Ok(())
 }
 

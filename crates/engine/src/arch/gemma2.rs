@@ -28,7 +28,6 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         window: Some(Window::Last(window)),
         windowed: keys.window_pattern("attention.sliding_window_pattern", layers, 2)?,
         attn_softcap: cap("attn_logit_softcapping")?,
-        ffn_scale: false,
         final_softcap: cap("final_logit_softcapping")?,
         ..decoder
     })

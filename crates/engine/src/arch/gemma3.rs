@@ -31,7 +31,6 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         rope_windowed: decoder.rope.unscaled(Some(keys.number_or("rope.freq_base_swa", 10_000.0)?)),
         window: window.map(Window::Last),
         windowed,
-        ffn_scale: false,
         final_softcap: Some(softcap).filter(|&cap| cap > 0.0),
         ..decoder
     })

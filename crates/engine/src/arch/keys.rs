@@ -210,7 +210,7 @@ impl<'a> Keys<'a> {
             attn_softcap: None,
             residual_scale: 1.0,
             experts: None,
-            ffn_scale: true,
+            ffn_scale: false,
             logit_scale: 1.0,
             final_softcap: None,
         })

@@ -19,6 +19,7 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         windowed: vec![window.is_some(); decoder.n_layer],
         window: window.map(Window::Last),
         experts: keys.experts(decoder.n_layer, decoder.n_ff)?,
+        ffn_scale: true,
         ..decoder
     })
 }

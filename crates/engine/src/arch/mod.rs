@@ -106,8 +106,8 @@ pub struct Config {
     pub residual_scale: f32,
     /// Experts in the place of one feed-forward part.
     pub experts: Option<Experts>,
-    /// The feed-forward matrices' `.scale` tensors count; llama.cpp, which defined them, passes
-    /// over them in some architectures.
+    /// The feed-forward matrices' `.scale` tensors count, those of experts too; llama.cpp, which
+    /// defined them, passes over them in most architectures.
     pub ffn_scale: bool,
     /// Logits are multiplied by this.
     pub logit_scale: f32,

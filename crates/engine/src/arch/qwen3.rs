@@ -9,5 +9,6 @@ use crate::rope::RopeStyle;
 pub(crate) const ARCH: Arch = Arch { gguf: "qwen3", config };
 
 fn config(keys: &Keys) -> Result<Config, ModelError> {
-    Ok(Config { qk_norm: QkNorm::Heads, ..keys.decoder(RopeStyle::Halves)? })
+    let decoder = keys.decoder(RopeStyle::Halves)?;
+    Ok(Config { qk_norm: QkNorm::Heads, ffn_scale: true, ..decoder })
 }

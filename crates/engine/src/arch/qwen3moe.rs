@@ -12,5 +12,10 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
     let decoder = keys.decoder(RopeStyle::Halves)?;
     let experts = keys.needed_experts(decoder.n_layer, decoder.n_ff)?;
     let n_ff = keys.count_or("expert_feed_forward_length", decoder.n_ff / experts.used)?;
-    Ok(Config { qk_norm: QkNorm::Heads, experts: Some(Experts { n_ff, ..experts }), ..decoder })
+    Ok(Config {
+        qk_norm: QkNorm::Heads,
+        experts: Some(Experts { n_ff, ..experts }),
+        ffn_scale: true,
+        ..decoder
+    })
 }

@@ -75,7 +75,8 @@ fn mixture(
     let parts = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
     let [gates, ups, downs] = parts.map(|part| read(&format!("{part}.weight")));
     let (gates, ups, downs) = (gates?, ups?, downs?);
-    let scales = parts.map(|part| scales(part).unwrap_or_else(|| vec![1.0; count]));
+    let scales = parts
+        .map(|part| scales(part).filter(|_| config.ffn_scale).unwrap_or_else(|| vec![1.0; count]));
     let one = |expert: usize, x: &[f32]| {
         let at = expert * embd * ff..(expert + 1) * embd * ff;
         let times = |x: &[f32], all: &[f32], cols: usize, scale: f32| {

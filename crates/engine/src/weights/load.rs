@@ -222,7 +222,9 @@ impl<'a> Loader<'a> {
             ffn_norm: self.norm(config.pre_norm, &name("ffn_norm.weight"), embd)?,
             ffn: match config.experts_of(layer) {
                 None => Ffn::Dense(self.ffn(config, &name)?.into()),
-                Some(experts) => Ffn::Mixture(self.mixture(experts, embd, &name)?.into()),
+                Some(experts) => {
+                    Ffn::Mixture(self.mixture(experts, (embd, config.ffn_scale), &name)?.into())
+                }
             },
             post_ffw_norm: self.norm(config.post_norm, &name("post_ffw_norm.weight"), embd)?,
         })
@@ -271,16 +273,15 @@ impl<'a> Loader<'a> {
             [half(0..ff)?, half(ff..2 * ff)?]
         };
         let down = self.linear(&name("ffn_down"), embd, ff, order)?;
-        let apply =
-            |linear: Linear| Linear { scale: linear.scale.filter(|_| config.ffn_scale), ..linear };
-        Ok(Gated { gate: apply(gate), up: apply(up), down: apply(down) })
+        let gated = Gated { gate, up, down };
+        Ok(if config.ffn_scale { gated } else { gated.unscaled() })
     }
 
     /// Router, experts, and the expert for all tokens.
     fn mixture(
         &mut self,
         experts: &Experts,
-        embd: usize,
+        (embd, scaled): (usize, bool),
         name: &dyn Fn(&str) -> String,
     ) -> Result<Mixture, ModelError> {
         let (count, ff, shared) = (experts.count, experts.n_ff, experts.n_ff_shared);
@@ -292,15 +293,21 @@ impl<'a> Loader<'a> {
         let all = gates.drain(..).zip(ups.drain(..)).zip(downs.drain(..));
         Ok(Mixture {
             router,
-            experts: all.map(|((gate, up), down)| Gated { gate, up, down }).collect(),
+            experts: all
+                .map(|((gate, up), down)| Gated { gate, up, down })
+                .map(|expert| if scaled { expert } else { expert.unscaled() })
+                .collect(),
             used: experts.used,
             shared: match shared {
                 0 => None,
-                _ => Some(Gated {
-                    gate: self.linear(&name("ffn_gate_shexp"), shared, embd, order)?,
-                    up: self.linear(&name("ffn_up_shexp"), shared, embd, order)?,
-                    down: self.linear(&name("ffn_down_shexp"), embd, shared, order)?,
-                }),
+                _ => {
+                    let part = Gated {
+                        gate: self.linear(&name("ffn_gate_shexp"), shared, embd, order)?,
+                        up: self.linear(&name("ffn_up_shexp"), shared, embd, order)?,
+                        down: self.linear(&name("ffn_down_shexp"), embd, shared, order)?,
+                    };
+                    Some(part.unscaled())
+                }
             },
             shared_gate: match experts.shared_gate {
                 true => Some(self.linear(&name("ffn_gate_inp_shexp"), 1, embd, order)?),

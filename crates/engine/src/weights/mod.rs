@@ -62,6 +62,14 @@ pub struct Gated {
     pub down: Linear,
 }
 
+impl Gated {
+    /// Without the matrices' scales, for architectures that do not apply them.
+    fn unscaled(self) -> Self {
+        let plain = |linear: Linear| Linear { scale: None, ..linear };
+        Self { gate: plain(self.gate), up: plain(self.up), down: plain(self.down) }
+    }
+}
+
 /// Experts and who chooses them.
 pub struct Mixture {
     /// A score for each expert. `[experts][E]`

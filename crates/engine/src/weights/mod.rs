@@ -28,7 +28,7 @@ pub struct Weights {
     pub rope_windowed: Rope,
 }
 
-/// One layer. Matrices are `[rows][cols]` as [`Loader::layer`] asks for them.
+/// One layer. Matrices are `[rows][cols]` as `load.rs` asks for them.
 #[allow(missing_docs)]
 pub struct Layer {
     pub attn_norm: Option<Vec<f32>>,

@@ -96,7 +96,7 @@ pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Re
     scratch.timers.lap(Op::Embed);
     for (index, layer) in model.weights.blk.iter().enumerate() {
         attend(model, layer, index, scratch, chunks);
-        feed_forward(model, layer, index, scratch);
+        feed_forward(model, layer, scratch);
         if model.pool.stopped() {
             return Err(Stopped);
         }
@@ -133,13 +133,16 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
         (&mut s.k, &layer.attn_k, &layer.attn_k_norm),
     ] {
         linear.finish(pool, heads);
-        let norm = norm.as_deref().map(|weight| (weight, config.qk_norm == QkNorm::Turned));
-        if let Some((weight, false)) = norm {
+        let (before, after) = match config.qk_norm {
+            QkNorm::Turned => (None, norm.as_deref()),
+            QkNorm::None | QkNorm::Heads | QkNorm::Rows => (norm.as_deref(), None),
+        };
+        if let Some(weight) = before {
             ops::rmsnorm_in_place(pool, heads, weight, config.norm_eps);
         }
         if config.rotary[index] {
             ops::rope(pool, rope.style, heads, head_dim, rows, (&table.cos, &table.sin));
-            if let Some((weight, true)) = norm {
+            if let Some(weight) = after {
                 ops::rmsnorm_in_place(pool, heads, weight, config.norm_eps);
             }
         }
@@ -202,7 +205,7 @@ fn mix(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
 }
 
 /// The feed-forward part with its norms and the residual sum.
-fn feed_forward(model: &Model, layer: &Layer, index: usize, s: &mut Scratch) {
+fn feed_forward(model: &Model, layer: &Layer, s: &mut Scratch) {
     let config = &model.config;
     norm_input(model, s, layer.ffn_norm.as_deref());
     let mut pass = ffn::Pass {
@@ -212,7 +215,7 @@ fn feed_forward(model: &Model, layer: &Layer, index: usize, s: &mut Scratch) {
         acts: &mut s.acts,
         timers: &mut s.timers,
     };
-    pass.run(&layer.ffn, config.experts_of(index), &mut s.ffn, &s.normed, &mut s.y);
+    pass.run(&layer.ffn, &mut s.ffn, &s.normed, &mut s.y);
     add_residual(model, s, layer.post_ffw_norm.as_deref());
 }
 

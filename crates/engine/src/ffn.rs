@@ -43,23 +43,11 @@ pub(crate) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// `[M][E] -> [M][E]`; `experts` describes the mixture, if the part is one.
-    pub(crate) fn run(
-        &mut self,
-        ffn: &Ffn,
-        experts: Option<&Experts>,
-        buffers: &mut Buffers,
-        input: &[f32],
-        out: &mut [f32],
-    ) {
-        match (ffn, experts) {
-            (Ffn::Mixture(mixture), Some(experts)) => {
-                self.mixture(mixture, experts, buffers, input, out);
-            }
-            (Ffn::Mixture(_), None) => unreachable!("a mixture that nothing describes"),
-            (Ffn::Dense(part), _) => {
-                self.gated(part, &mut buffers.gate, &mut buffers.up, input, out)
-            }
+    /// `[M][E] -> [M][E]`
+    pub(crate) fn run(&mut self, ffn: &Ffn, buffers: &mut Buffers, input: &[f32], out: &mut [f32]) {
+        match ffn {
+            Ffn::Mixture(mixture) => self.mixture(mixture, buffers, input, out),
+            Ffn::Dense(part) => self.gated(part, &mut buffers.gate, &mut buffers.up, input, out),
         }
     }
 
@@ -97,13 +85,13 @@ impl Pass<'_> {
     fn mixture(
         &mut self,
         mixture: &Mixture,
-        experts: &Experts,
         buffers: &mut Buffers,
         input: &[f32],
         out: &mut [f32],
     ) {
         let Buffers { gate, up, scores, picks, gathered, given } = buffers;
         let (embd, rows) = (self.n_embd, input.len() / self.n_embd);
+        let experts = &mixture.rule;
         scores.resize(rows * experts.count, 0.0);
         self.acts.fill(self.pool, input, rows, embd, mixture.router.weight.reads());
         linear(self.pool, self.acts, &mut [(&mixture.router.weight, scores)]); // [M][X]

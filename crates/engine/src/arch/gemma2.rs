@@ -17,7 +17,6 @@ const WINDOW: usize = 4096;
 fn config(keys: &Keys) -> Result<Config, ModelError> {
     let decoder = keys.decoder(RopeStyle::Halves)?;
     let (layers, width) = (decoder.n_layer, decoder.n_embd);
-    let cap = |name| keys.number_or(name, 0.0).map(|cap| Some(cap).filter(|&cap| cap > 0.0));
     let attn_width = if layers == LAYERS_27B { width / decoder.n_head } else { decoder.head_dim };
     let window = keys.count_or("attention.sliding_window", WINDOW)?;
     Ok(Config {
@@ -27,8 +26,8 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         post_norm: true,
         window: Some(Window::Last(window)),
         windowed: keys.window_pattern("attention.sliding_window_pattern", layers, 2)?,
-        attn_softcap: cap("attn_logit_softcapping")?,
-        final_softcap: cap("final_logit_softcapping")?,
+        attn_softcap: keys.cap("attn_logit_softcapping")?,
+        final_softcap: keys.cap("final_logit_softcapping")?,
         ..decoder
     })
 }

@@ -20,7 +20,6 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         Some(_) => keys.window_pattern("attention.sliding_window_pattern", layers, 6)?,
         None => vec![false; layers],
     };
-    let softcap = keys.number_or("final_logit_softcapping", 0.0)?;
     let attn_width = if layers == LAYERS_27B { width / decoder.n_head } else { decoder.head_dim };
     Ok(Config {
         activation: Activation::GeluTanh,
@@ -31,7 +30,7 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         rope_windowed: decoder.rope.unscaled(Some(keys.number_or("rope.freq_base_swa", 10_000.0)?)),
         window: window.map(Window::Last),
         windowed,
-        final_softcap: Some(softcap).filter(|&cap| cap > 0.0),
+        final_softcap: keys.cap("final_logit_softcapping")?,
         ..decoder
     })
 }

@@ -108,6 +108,11 @@ impl<'a> Keys<'a> {
         Ok(Some(self.count_or(name, 0)?).filter(|&window| window > 0))
     }
 
+    /// A cap, if there is one; 0 means none.
+    pub fn cap(&self, name: &str) -> Result<Option<f32>, ModelError> {
+        Ok(Some(self.number_or(name, 0.0)?).filter(|&cap| cap > 0.0))
+    }
+
     /// Yes or no.
     pub fn flag_or(&self, name: &str, default: bool) -> Result<bool, ModelError> {
         Ok(self.meta.bool(&self.key(name))?.unwrap_or(default))
@@ -142,10 +147,13 @@ impl<'a> Keys<'a> {
         }))
     }
 
-    /// As [`Keys::experts`], for architectures that have nothing else.
+    /// As [`Keys::experts`], for architectures that have nothing else: experts of a width of their
+    /// own, or the used ones together as wide as `n_ff`.
     pub fn needed_experts(&self, n_layer: usize, n_ff: usize) -> Result<Experts, ModelError> {
         let found = self.experts(n_layer, n_ff)?;
-        found.ok_or_else(|| ModelError::missing(&self.key("expert_count")))
+        let experts = found.ok_or_else(|| ModelError::missing(&self.key("expert_count")))?;
+        let n_ff = self.count_or("expert_feed_forward_length", n_ff / experts.used)?;
+        Ok(Experts { n_ff, ..experts })
     }
 
     /// An error if the file has experts that `config`, made from it, does not.

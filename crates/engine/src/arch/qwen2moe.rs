@@ -14,13 +14,7 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
     let experts = keys.needed_experts(decoder.n_layer, decoder.n_ff)?;
     let n_ff_shared = keys.count_or("expert_shared_feed_forward_length", decoder.n_ff)?;
     Ok(Config {
-        experts: Some(Experts {
-            n_ff: keys.count_or("expert_feed_forward_length", decoder.n_ff / experts.used)?,
-            n_ff_shared,
-            shared_gate: true,
-            normalise: false,
-            ..experts
-        }),
+        experts: Some(Experts { n_ff_shared, shared_gate: true, normalise: false, ..experts }),
         ..decoder
     })
 }

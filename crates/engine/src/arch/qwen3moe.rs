@@ -1,7 +1,7 @@
 //! Qwen 3, mixtures of experts: Qwen 3's attention, every layer's feed-forward part a mixture.
 //! Source: "Qwen3 Technical Report" (arXiv 2505.09388).
 
-use super::{Arch, Config, Experts, Keys, QkNorm};
+use super::{Arch, Config, Keys, QkNorm};
 use crate::error::ModelError;
 use crate::rope::RopeStyle;
 
@@ -11,11 +11,5 @@ pub(crate) const ARCH: Arch = Arch { gguf: "qwen3moe", config };
 fn config(keys: &Keys) -> Result<Config, ModelError> {
     let decoder = keys.decoder(RopeStyle::Halves)?;
     let experts = keys.needed_experts(decoder.n_layer, decoder.n_ff)?;
-    let n_ff = keys.count_or("expert_feed_forward_length", decoder.n_ff / experts.used)?;
-    Ok(Config {
-        qk_norm: QkNorm::Heads,
-        experts: Some(Experts { n_ff, ..experts }),
-        ffn_scale: true,
-        ..decoder
-    })
+    Ok(Config { qk_norm: QkNorm::Heads, experts: Some(experts), ffn_scale: true, ..decoder })
 }

@@ -129,7 +129,7 @@ impl<'a> Loader<'a> {
         let weight = take(ty, part.len(), cols, bytes.clone(), self.pool)
             .map_err(|error| ModelError::Unsupported(format!("tensor `{name}`: {error}")))?;
         if weight.is_packed() {
-            // Else a model would lie in memory twice: packed, and as the pages of its file.
+            // Packing gave back the whole pages of each piece; those on the seams are left.
             bytes.release();
         }
         self.count(bytes.len());
@@ -287,17 +287,17 @@ impl<'a> Loader<'a> {
         let (count, ff, shared) = (experts.count, experts.n_ff, experts.n_ff_shared);
         let order = Order::ScaleFirst;
         let router = self.linear(&name("ffn_gate_inp"), count, embd, order)?;
-        let mut gates = self.experts(&name("ffn_gate_exps"), (count, ff, embd))?;
-        let mut ups = self.experts(&name("ffn_up_exps"), (count, ff, embd))?;
-        let mut downs = self.experts(&name("ffn_down_exps"), (count, embd, ff))?;
-        let all = gates.drain(..).zip(ups.drain(..)).zip(downs.drain(..));
+        let gates = self.experts(&name("ffn_gate_exps"), (count, ff, embd))?;
+        let ups = self.experts(&name("ffn_up_exps"), (count, ff, embd))?;
+        let downs = self.experts(&name("ffn_down_exps"), (count, embd, ff))?;
+        let all = gates.into_iter().zip(ups).zip(downs);
         Ok(Mixture {
             router,
             experts: all
                 .map(|((gate, up), down)| Gated { gate, up, down })
                 .map(|expert| if scaled { expert } else { expert.unscaled() })
                 .collect(),
-            used: experts.used,
+            rule: experts.clone(),
             shared: match shared {
                 0 => None,
                 _ => {

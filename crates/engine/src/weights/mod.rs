@@ -10,6 +10,7 @@ use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::{TensorType, dequantize};
 use hearth_kernels::rows::for_rows;
 
+use crate::arch::Experts;
 use crate::rope::Rope;
 
 /// All tensors of a model, under GGUF's names.
@@ -76,8 +77,8 @@ pub struct Mixture {
     pub router: Linear,
     /// All experts.
     pub experts: Vec<Gated>,
-    /// How many of them a token goes to.
-    pub used: usize,
+    /// How they are chosen and weighed.
+    pub rule: Experts,
     /// The expert that every token goes to.
     pub shared: Option<Gated>,
     /// A score for that one. `[1][E]`
@@ -202,7 +203,9 @@ impl Ffn {
     fn parts(&self) -> impl Iterator<Item = &Gated> {
         let (experts, one) = match self {
             Self::Dense(gated) => (&[][..], Some(&**gated)),
-            Self::Mixture(mixture) => (&mixture.experts[..mixture.used], mixture.shared.as_ref()),
+            Self::Mixture(mixture) => {
+                (&mixture.experts[..mixture.rule.used], mixture.shared.as_ref())
+            }
         };
         experts.iter().chain(one)
     }

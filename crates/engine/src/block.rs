@@ -6,7 +6,7 @@
 //! Every row's result is the same bytes whatever its company, the chunking and the threads.
 
 use hearth_kernels::attention::{AttnJob, AttnShape, attention};
-use hearth_kernels::matmul::{Acts, Need, Reads, linear};
+use hearth_kernels::matmul::{Acts, Added, Need, Reads, Stream, linear};
 use hearth_kernels::ops;
 use hearth_kernels::rows::for_rows;
 
@@ -17,7 +17,7 @@ use crate::model::Model;
 use crate::rope::RopeTable;
 use crate::screening::Screener;
 use crate::timers::{Op, Timers};
-use crate::weights::Layer;
+use crate::weights::{Ffn, Layer};
 
 /// New tokens of one sequence: they continue what its cache holds.
 pub struct Chunk<'a> {
@@ -104,15 +104,16 @@ pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Re
     Ok(())
 }
 
-/// Attention with its norms and the residual sum.
+/// Attention with the norms before it; what it gives stays in `s.y`.
 fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
     let (config, pool) = (&model.config, &model.pool);
     let (embd, head_dim) = (config.n_embd, config.head_dim);
     let rows = s.x.len() / embd;
-    norm_input(model, s, layer.attn_norm.as_deref());
     let weights = [&layer.attn_q.weight, &layer.attn_k.weight, &layer.attn_v.weight];
-    s.acts.fill(pool, &s.normed, rows, embd, Reads::of(weights));
-    s.timers.lap(Op::Quantize);
+    let norm = layer.attn_norm.as_deref();
+    let stream = Stream { x: &mut s.x, added: None, norm, eps: config.norm_eps };
+    s.acts.fill_stream(pool, stream, rows, embd, Reads::of(weights)); // [M][E]
+    s.timers.lap(Op::Enter);
     linear(
         pool,
         &s.acts,
@@ -160,7 +161,6 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
     linear(pool, &s.acts, &mut [(&layer.attn_output.weight, &mut s.y)]); // [M][E]
     layer.attn_output.finish(pool, &mut s.y);
     s.timers.lap(Op::AttnOutput);
-    add_residual(model, s, layer.post_attention_norm.as_deref());
 }
 
 /// Appends keys and values to the caches and lets every row see what it may.
@@ -204,18 +204,31 @@ fn mix(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
     s.timers.lap(Op::Attention);
 }
 
-/// The feed-forward part with its norms and the residual sum.
+/// The residual sum of the attention, and the feed-forward part with its norms and its sum.
 fn feed_forward(model: &Model, layer: &Layer, s: &mut Scratch) {
-    let config = &model.config;
-    norm_input(model, s, layer.ffn_norm.as_deref());
+    let (config, pool) = (&model.config, &model.pool);
+    let (rows, embd) = (s.x.len() / config.n_embd, config.n_embd);
+    let (norm, post_norm) = (layer.ffn_norm.as_deref(), layer.post_attention_norm.as_deref());
+    if let Ffn::Dense(part) = &layer.ffn {
+        let added = Some(Added { y: &s.y, norm: post_norm, scale: config.residual_scale });
+        let stream = Stream { x: &mut s.x, added, norm, eps: config.norm_eps };
+        s.acts.fill_stream(pool, stream, rows, embd, part.reads()); // [M][E]
+        s.timers.lap(Op::Enter);
+    } else {
+        add_residual(model, s, post_norm);
+        norm_input(model, s, norm);
+    }
     let mut pass = ffn::Pass {
-        pool: &model.pool,
-        activation: config.activation,
-        n_embd: config.n_embd,
+        pool,
+        gate: config.gate,
+        n_embd: embd,
         acts: &mut s.acts,
         timers: &mut s.timers,
     };
-    pass.run(&layer.ffn, &mut s.ffn, &s.normed, &mut s.y);
+    match &layer.ffn {
+        Ffn::Dense(part) => pass.gated(part, &mut s.ffn, &mut s.y),
+        Ffn::Mixture(mixture) => pass.mixture(mixture, &mut s.ffn, &s.normed, &mut s.y),
+    }
     add_residual(model, s, layer.post_ffw_norm.as_deref());
 }
 
@@ -267,7 +280,7 @@ fn head_inputs<'a>(
     normed
 }
 
-/// What a part of a layer reads: the residual stream, normed where the architecture says so.
+/// What a mixture reads as it is: the residual stream, normed where the architecture says so.
 fn norm_input(model: &Model, s: &mut Scratch, norm: Option<&[f32]>) {
     match norm {
         Some(weight) => {
@@ -275,7 +288,7 @@ fn norm_input(model: &Model, s: &mut Scratch, norm: Option<&[f32]>) {
         }
         None => s.normed.copy_from_slice(&s.x),
     } // [M][E]
-    s.timers.lap(Op::Norm);
+    s.timers.lap(Op::Enter);
 }
 
 /// x += y, with y normed and scaled first where the architecture says so.

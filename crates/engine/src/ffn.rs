@@ -3,13 +3,12 @@
 //! Rows that go to the same expert are gathered and multiplied together. A row's experts add up in
 //! the order of their numbers, so its result is the same bytes whatever its company.
 
-use hearth_kernels::matmul::{Acts, Reads, linear};
-use hearth_kernels::ops;
+use hearth_kernels::matmul::{Acts, Gate, linear};
 use hearth_kernels::pool::Pool;
 
-use crate::arch::{Activation, Experts, Gating};
+use crate::arch::{Experts, Gating};
 use crate::timers::{Op, Timers};
-use crate::weights::{Ffn, Gated, Mixture};
+use crate::weights::{Gated, Mixture};
 
 /// Least sum that weights are divided by, as in llama.cpp: the smallest normal half.
 const LEAST_SUM: f32 = 6.103_515_6e-5;
@@ -17,12 +16,18 @@ const LEAST_SUM: f32 = 6.103_515_6e-5;
 /// Buffers, kept between passes. M rows of a pass, R of them for one expert, X experts.
 #[derive(Default)]
 pub(crate) struct Buffers {
-    gate: Vec<f32>,
-    up: Vec<f32>,
+    gated: Gates,
     scores: Vec<f32>,
     picks: Vec<Pick>,
     gathered: Vec<f32>,
     given: Vec<f32>,
+}
+
+/// What one gated part works on. F is its width.
+#[derive(Default)]
+struct Gates {
+    gate: Vec<f32>,
+    up: Vec<f32>,
 }
 
 /// One row goes to one expert.
@@ -36,60 +41,50 @@ struct Pick {
 /// What a feed-forward part works with besides its weights.
 pub(crate) struct Pass<'a> {
     pub(crate) pool: &'a Pool,
-    pub(crate) activation: Activation,
+    pub(crate) gate: Gate,
     pub(crate) n_embd: usize,
     pub(crate) acts: &'a mut Acts,
     pub(crate) timers: &'a mut Timers,
 }
 
 impl Pass<'_> {
-    /// `[M][E] -> [M][E]`
-    pub(crate) fn run(&mut self, ffn: &Ffn, buffers: &mut Buffers, input: &[f32], out: &mut [f32]) {
-        match ffn {
-            Ffn::Mixture(mixture) => self.mixture(mixture, buffers, input, out),
-            Ffn::Dense(part) => self.gated(part, &mut buffers.gate, &mut buffers.up, input, out),
-        }
+    /// down(gate(x) * up(x)) of the rows in `acts`. `[R][E] -> [R][E]`
+    pub(crate) fn gated(&mut self, part: &Gated, buffers: &mut Buffers, out: &mut [f32]) {
+        self.multiply(part, &mut buffers.gated, out);
     }
 
-    /// down(act(gate(x)) * up(x)). `[R][E] -> [R][E]`
-    fn gated(
-        &mut self,
-        part: &Gated,
-        gate: &mut Vec<f32>,
-        up: &mut Vec<f32>,
-        input: &[f32],
-        out: &mut [f32],
-    ) {
-        let (pool, rows, ff) = (self.pool, input.len() / self.n_embd, part.gate.weight.rows());
+    fn multiply(&mut self, part: &Gated, Gates { gate, up }: &mut Gates, out: &mut [f32]) {
+        let (pool, rows, ff) = (self.pool, self.acts.rows(), part.gate.weight.rows());
         gate.resize(rows * ff, 0.0);
         up.resize(rows * ff, 0.0);
-        let reads = Reads::of([&part.gate.weight, &part.up.weight]);
-        self.acts.fill(pool, input, rows, self.n_embd, reads);
-        self.timers.lap(Op::Quantize);
         linear(pool, self.acts, &mut [(&part.gate.weight, gate), (&part.up.weight, up)]); // [R][F]
         self.timers.lap(Op::GateUp);
         part.gate.finish(pool, gate);
         part.up.finish(pool, up);
-        match self.activation {
-            Activation::Silu => ops::silu_mul(pool, gate, up),
-            Activation::GeluTanh => ops::gelu_mul(pool, gate, up),
-        }
+        let reads = part.down.weight.reads();
+        self.acts.fill_gated(pool, self.gate, (gate, up), (rows, ff), reads);
         self.timers.lap(Op::Activation);
-        self.acts.fill(pool, gate, rows, ff, part.down.weight.reads());
-        self.timers.lap(Op::Quantize);
         linear(pool, self.acts, &mut [(&part.down.weight, out)]); // [R][E]
         part.down.finish(pool, out);
         self.timers.lap(Op::Down);
     }
 
-    fn mixture(
+    /// As [`Pass::gated`], of the rows of `x`.
+    fn gated_rows(&mut self, part: &Gated, gates: &mut Gates, x: &[f32], out: &mut [f32]) {
+        self.acts.fill(self.pool, x, x.len() / self.n_embd, self.n_embd, part.reads());
+        self.timers.lap(Op::Enter);
+        self.multiply(part, gates, out);
+    }
+
+    /// `[M][E] -> [M][E]`
+    pub(crate) fn mixture(
         &mut self,
         mixture: &Mixture,
         buffers: &mut Buffers,
         input: &[f32],
         out: &mut [f32],
     ) {
-        let Buffers { gate, up, scores, picks, gathered, given } = buffers;
+        let Buffers { gated, scores, picks, gathered, given } = buffers;
         let (embd, rows) = (self.n_embd, input.len() / self.n_embd);
         let experts = &mixture.rule;
         scores.resize(rows * experts.count, 0.0);
@@ -110,7 +105,7 @@ impl Pass<'_> {
                 gathered.extend(input[pick.row * embd..][..embd].iter().map(|x| x * weight));
             }
             given.resize(gathered.len(), 0.0);
-            self.gated(&mixture.experts[picks[0].expert], gate, up, gathered, given);
+            self.gated_rows(&mixture.experts[picks[0].expert], gated, gathered, given);
             for (pick, given) in picks.iter().zip(given.chunks_exact(embd)) {
                 let weight = if experts.weigh_input { 1.0 } else { pick.weight };
                 add(&mut out[pick.row * embd..][..embd], given, weight);
@@ -118,7 +113,7 @@ impl Pass<'_> {
         }
         if let Some(shared) = &mixture.shared {
             given.resize(rows * embd, 0.0);
-            self.gated(shared, gate, up, input, given);
+            self.gated_rows(shared, gated, input, given);
             self.gate_shared(mixture, scores, input, given);
             out.iter_mut().zip(&*given).for_each(|(out, given)| *out += given);
         }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 pub enum Op {
     /// Rows of the embedding.
     Embed,
-    /// Norms of a layer's input.
-    Norm,
-    /// Rounding activations to int8.
+    /// What a part of a layer begins with: residual sums, norms, and rounding to int8.
+    Enter,
+    /// Rounding what attention gives.
     Quantize,
     /// Products with the weights of queries, keys and values.
     Qkv,
@@ -22,11 +22,11 @@ pub enum Op {
     Attention,
     /// Product with the attention's output weight.
     AttnOutput,
-    /// Sums with the residual stream, and norms before them.
+    /// The residual sums at the end of a layer, and norms before them.
     Residual,
     /// Products with gate and up weights.
     GateUp,
-    /// The activation function.
+    /// The activation function, and rounding what it gives.
     Activation,
     /// Product with the down weight.
     Down,
@@ -38,7 +38,7 @@ impl Op {
     /// All of them.
     pub const ALL: [Op; 13] = [
         Op::Embed,
-        Op::Norm,
+        Op::Enter,
         Op::Quantize,
         Op::Qkv,
         Op::Rope,
@@ -57,7 +57,7 @@ impl Op {
     pub fn name(self) -> &'static str {
         match self {
             Op::Embed => "embed",
-            Op::Norm => "norm",
+            Op::Enter => "enter",
             Op::Quantize => "quantize",
             Op::Qkv => "qkv",
             Op::Rope => "rope",

@@ -1,7 +1,7 @@
 //! Gemma 2: norms before and after each part, every other layer windowed, capped scores and logits.
 //! Source: "Gemma 2" (arXiv 2408.00118).
 
-use super::{Activation, Arch, Config, Keys, Window};
+use super::{Arch, Config, Gate, Keys, Window};
 use crate::error::ModelError;
 use crate::rope::RopeStyle;
 
@@ -20,7 +20,7 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
     let attn_width = if layers == LAYERS_27B { width / decoder.n_head } else { decoder.head_dim };
     let window = keys.count_or("attention.sliding_window", WINDOW)?;
     Ok(Config {
-        activation: Activation::GeluTanh,
+        gate: Gate::GeluTanh,
         embed_scale: (width as f32).sqrt(),
         attn_scale: (attn_width as f32).sqrt().recip(),
         post_norm: true,

@@ -2,7 +2,7 @@
 //! heads, five windowed layers to one that sees everything, each kind with its own rotary base.
 //! Source: "Gemma 3 Technical Report" (arXiv 2503.19786).
 
-use super::{Activation, Arch, Config, Keys, QkNorm, Window};
+use super::{Arch, Config, Gate, Keys, QkNorm, Window};
 use crate::error::ModelError;
 use crate::rope::RopeStyle;
 
@@ -22,7 +22,7 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
     };
     let attn_width = if layers == LAYERS_27B { width / decoder.n_head } else { decoder.head_dim };
     Ok(Config {
-        activation: Activation::GeluTanh,
+        gate: Gate::GeluTanh,
         embed_scale: (width as f32).sqrt(),
         attn_scale: (attn_width as f32).sqrt().recip(),
         qk_norm: QkNorm::Heads,

@@ -1,7 +1,7 @@
 //! Typed, bounded access to one architecture's metadata keys, and the part of [`Config`] that all
 //! decoder architectures read alike.
 
-use super::{Activation, Config, Experts, Gating, QkNorm};
+use super::{Config, Experts, Gate, Gating, QkNorm};
 use crate::error::ModelError;
 use crate::gguf::Meta;
 use crate::rope::{Rope, RopeStyle};
@@ -203,7 +203,7 @@ impl<'a> Keys<'a> {
             head_dim,
             n_ctx_train,
             norm_eps: self.number("attention.layer_norm_rms_epsilon")?,
-            activation: Activation::Silu,
+            gate: Gate::Silu,
             embed_scale: 1.0,
             attn_scale: (head_dim as f32).sqrt().recip(),
             qk_norm: QkNorm::None,

@@ -22,6 +22,7 @@ use crate::error::ModelError;
 use crate::gguf::Meta;
 use crate::rope::Rope;
 pub use hearth_kernels::attention::Window;
+pub use hearth_kernels::matmul::Gate;
 pub(crate) use keys::Keys;
 
 /// Every architecture, by file.
@@ -76,8 +77,8 @@ pub struct Config {
     pub n_ctx_train: usize,
     /// Epsilon of every RMS norm.
     pub norm_eps: f32,
-    /// The gate's activation.
-    pub activation: Activation,
+    /// Activation of the feed-forward gate.
+    pub gate: Gate,
     /// The embedding is multiplied by this.
     pub embed_scale: f32,
     /// Scores are multiplied by this before the softmax.
@@ -113,15 +114,6 @@ pub struct Config {
     pub logit_scale: f32,
     /// Logits are squashed to +- this.
     pub final_softcap: Option<f32>,
-}
-
-/// Activation of the feed-forward gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// x * sigmoid(x).
-    Silu,
-    /// GELU, tanh approximation.
-    GeluTanh,
 }
 
 /// RMS norms over queries and keys (`attn_q_norm`, `attn_k_norm`).

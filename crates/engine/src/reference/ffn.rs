@@ -2,7 +2,7 @@
 
 use super::reader::Reader;
 use super::{add, dot, matmul, softmax};
-use crate::arch::{Activation, Config, Experts, Gating};
+use crate::arch::{Config, Experts, Gate, Gating};
 use crate::error::ModelError;
 
 /// `[T][E] -> [T][E]`
@@ -39,7 +39,7 @@ fn dense(
             (half(0), half(config.n_ff))
         }
     }; // [T][F]
-    gated(config.activation, &mut gate, &up);
+    gated(config.gate, &mut gate, &up);
     product(config, layer, reader, "ffn_down", &gate)
 }
 
@@ -84,7 +84,7 @@ fn mixture(
             product.into_iter().map(|value| value * scale).collect::<Vec<f32>>()
         };
         let mut gate = times(x, &gates, embd, scales[0][expert]);
-        gated(config.activation, &mut gate, &times(x, &ups, embd, scales[1][expert]));
+        gated(config.gate, &mut gate, &times(x, &ups, embd, scales[1][expert]));
         times(&gate, &downs, ff, scales[2][expert])
     };
     let mut out = Vec::with_capacity(x.len());
@@ -98,7 +98,7 @@ fn mixture(
         }
         if experts.n_ff_shared > 0 {
             let mut gate = matmul(x, &read("ffn_gate_shexp.weight")?, embd);
-            gated(config.activation, &mut gate, &matmul(x, &read("ffn_up_shexp.weight")?, embd));
+            gated(config.gate, &mut gate, &matmul(x, &read("ffn_up_shexp.weight")?, embd));
             let given = matmul(&gate, &read("ffn_down_shexp.weight")?, experts.n_ff_shared);
             let open = match experts.shared_gate {
                 true => sigmoid(dot(x, &read("ffn_gate_inp_shexp.weight")?)),
@@ -125,9 +125,9 @@ fn chosen(experts: &Experts, scores: &[f32]) -> Vec<(usize, f32)> {
     all.into_iter().map(|(expert, weight)| (expert, weight * scale)).collect()
 }
 
-fn gated(activation: Activation, gate: &mut [f32], up: &[f32]) {
+fn gated(kind: Gate, gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = up * activate(activation, *gate);
+        *gate = up * activate(kind, *gate);
     }
 }
 
@@ -135,10 +135,10 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-fn activate(activation: Activation, x: f32) -> f32 {
-    match activation {
-        Activation::Silu => x * sigmoid(x),
-        Activation::GeluTanh => {
+fn activate(kind: Gate, x: f32) -> f32 {
+    match kind {
+        Gate::Silu => x * sigmoid(x),
+        Gate::GeluTanh => {
             let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
             0.5 * x * (1.0 + inner.tanh())
         }

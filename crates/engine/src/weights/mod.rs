@@ -5,7 +5,7 @@
 mod load;
 
 use hearth_kernels::bytes::Bytes;
-use hearth_kernels::matmul::Weight;
+use hearth_kernels::matmul::{Reads, Weight};
 use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::{TensorType, dequantize};
 use hearth_kernels::rows::for_rows;
@@ -64,6 +64,11 @@ pub struct Gated {
 }
 
 impl Gated {
+    /// The forms of their input that gate and up read.
+    pub fn reads(&self) -> Reads {
+        Reads::of([&self.gate.weight, &self.up.weight])
+    }
+
     /// Without the matrices' scales, for architectures that do not apply them.
     fn unscaled(self) -> Self {
         let plain = |linear: Linear| Linear { scale: None, ..linear };

@@ -7,6 +7,7 @@
 //! `[5][m]` words of [`Meta`].
 
 use super::Weight;
+use super::input::{Gate, Gated, Input, Plain, Stream, Streamed};
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -33,6 +34,9 @@ pub(super) const META: usize = 5;
 
 /// Rows of a full panel: enough that unpacking weights costs little beside multiplying them.
 pub(super) const PANEL: usize = 8;
+
+/// Elements of a unit, about.
+const UNIT: usize = 8192;
 
 /// The forms of their input that weights read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,31 +107,77 @@ impl Acts {
     /// If `x` does not hold `rows * cols` values.
     pub fn fill(&mut self, pool: &Pool, x: &[f32], rows: usize, cols: usize, reads: Reads) {
         assert_eq!(x.len(), rows * cols, "activations of {rows} x {cols}");
+        self.take(pool, &Plain { x, cols }, rows, cols, reads);
+    }
+
+    /// As [`Acts::fill`], of `gate(x) * up`, element by element.
+    ///
+    /// # Panics
+    /// If `x` or `up` does not hold `rows * cols` values.
+    pub fn fill_gated(
+        &mut self,
+        pool: &Pool,
+        gate: Gate,
+        (x, up): (&[f32], &[f32]),
+        (rows, cols): (usize, usize),
+        reads: Reads,
+    ) {
+        assert_eq!((x.len(), up.len()), (rows * cols, rows * cols), "{rows} x {cols} to gate");
+        self.take(pool, &Gated { gate, x, up, cols }, rows, cols, reads);
+    }
+
+    /// As [`Acts::fill`], of the rows of `stream`, which what is added to it changes first.
+    ///
+    /// # Panics
+    /// If the stream does not hold `rows * cols` values, or what is added to it as many.
+    pub fn fill_stream(
+        &mut self,
+        pool: &Pool,
+        stream: Stream,
+        rows: usize,
+        cols: usize,
+        reads: Reads,
+    ) {
+        assert_eq!(stream.x.len(), rows * cols, "a stream of {rows} x {cols}");
+        self.take(pool, &Streamed::new(stream, cols), rows, cols, reads);
+    }
+
+    /// Rows of `input`, a panel or a part of one in each unit.
+    fn take<S: Input>(&mut self, pool: &Pool, input: &S, rows: usize, cols: usize, reads: Reads) {
         (self.rows, self.cols, self.reads) = (rows, cols, reads);
         self.lanes = pool.cpu().lanes();
-        self.x.resize(if reads.floats { x.len() } else { 0 }, 0.0);
+        self.x.resize(if reads.floats { rows * cols } else { 0 }, 0.0);
         let runs = if reads.quants && cols.is_multiple_of(32) { cols / 32 } else { 0 };
         self.quants.resize(rows * runs * 8, 0);
         self.meta.resize(rows * runs * META, 0);
         let kept = Disjoint::new(&mut self.x);
         let (quants, meta) = (Disjoint::new(&mut self.quants), Disjoint::new(&mut self.meta));
-        pool.run_units(panels(rows), &|unit, _| {
-            let Range { start: first, end } = panel_rows(unit, rows);
+        let part =
+            if S::SPLITS { (UNIT / rows.clamp(1, PANEL)).next_multiple_of(32) } else { cols };
+        let parts = cols.div_ceil(part.max(1));
+        pool.run_units(panels(rows) * parts, &|unit, _| {
+            let Range { start: first, end } = panel_rows(unit / parts, rows);
             let m = end - first;
-            let span = first * cols..(first + m) * cols;
-            // SAFETY: a panel's parts are its own, and each unit is another panel.
-            let (kept, quants, meta) = unsafe {
-                let words = first * runs * 8..(first + m) * runs * 8;
-                let metas = first * runs * META..(first + m) * runs * META;
-                let kept = reads.floats.then(|| kept.part(span.clone()));
-                (kept, quants.part(words), meta.part(metas))
+            let cols = unit % parts * part..cols.min((unit % parts + 1) * part);
+            let held = if runs > 0 { cols.start / 32..cols.end / 32 } else { 0..0 };
+            // SAFETY: a panel's parts are its own, and each unit is another part.
+            let (quants, meta) = unsafe {
+                let words = |of: usize| {
+                    (first * runs + held.start * m) * of..(first * runs + held.end * m) * of
+                };
+                (quants.part(words(8)), meta.part(words(META)))
             };
-            if let Some(kept) = kept {
-                kept.copy_from_slice(&x[span.clone()]);
-            }
-            if runs > 0 {
-                pool.cpu().run(Quantize { x: &x[span], m, quants, meta });
-            }
+            let kept = reads.floats.then_some(&kept);
+            pool.cpu().run(Quantize {
+                input,
+                first,
+                m,
+                cols,
+                width: self.cols,
+                kept,
+                quants,
+                meta,
+            });
         });
     }
 
@@ -174,49 +224,80 @@ pub(super) fn panel_rows(index: usize, rows: usize) -> Range<usize> {
     if index == full && four > first { first..four } else { four..rows }
 }
 
-/// Quantises the `m` rows of `x` into a panel.
-struct Quantize<'a> {
-    x: &'a [f32],
+/// Brings columns `cols` of the `m` rows from `first` on into a panel.
+struct Quantize<'a, S> {
+    input: &'a S,
+    first: usize,
     m: usize,
+    cols: Range<usize>,
+    /// Elements of a row.
+    width: usize,
+    /// Where f32 are kept, if they are.
+    kept: Option<&'a Disjoint<'a, f32>>,
+    /// Empty if quants are not.
     quants: &'a mut [i32],
     meta: &'a mut [u32],
 }
 
-impl Kernel for Quantize<'_> {
+impl<S: Input> Kernel for Quantize<'_, S> {
     type Output = ();
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let Self { x, m, quants, meta } = self;
-        let cols = x.len() / m;
+        let Self { input, first, m, cols, width, kept, quants, meta } = self;
         for row in 0..m {
-            let (runs, _) = x[row * cols..(row + 1) * cols].as_chunks::<32>();
-            for (r, run) in runs.iter().enumerate() {
-                let (scale, bytes) = quantize_run(isa, run);
-                let words = &mut quants[r * 8 * m..(r + 1) * 8 * m];
-                for (group, four) in bytes.as_chunks::<4>().0.iter().enumerate() {
-                    words[group * m + row] = i32::from_le_bytes(four.map(|q| q as u8));
+            // SAFETY: each row is in one unit, or splits.
+            let opened = unsafe { input.open(isa, first + row) };
+            let mut room = [0.0f32; 32];
+            for (r, at) in cols.clone().step_by(32).enumerate() {
+                let room = &mut room[..(cols.end - at).min(32)];
+                // SAFETY: the row is open, and these are columns of it.
+                let run = unsafe { input.read(isa, first + row, opened, at, room) };
+                if let Some(kept) = kept {
+                    let start = (first + row) * width + at;
+                    // SAFETY: no other unit has these columns of this row.
+                    unsafe { kept.part(start..start + run.len()) }.copy_from_slice(run);
                 }
-                // SAFETY: 32 quants.
-                let [a, b] = unsafe { isa.half_sums(bytes.as_ptr()) };
-                let sum = if I::WIDE_DOT {
-                    a + b
-                } else {
-                    // Both places in one word, neither of which can overflow.
-                    ((a as u32 & 0xffff).wrapping_add(b as u32) & 0xffff
-                        | ((a as u32 & 0xffff_0000).wrapping_add(b as u32 & 0xffff_0000)))
-                        as i32
-                };
-                let total = if I::WIDE_DOT { sum } else { i32::from(sum as i16) + (sum >> 16) };
-                let words = &mut meta[r * META * m..(r + 1) * META * m];
-                words[Meta::Scale as usize * m + row] = scale.to_bits();
-                words[Meta::ScaledSum as usize * m + row] = (scale * -total as f32).to_bits();
-                words[Meta::Sum as usize * m + row] = sum as u32;
-                words[Meta::FirstHalf as usize * m + row] = thirty_two::<I>(a);
-                words[Meta::SecondHalf as usize * m + row] = thirty_two::<I>(b);
+                if !quants.is_empty()
+                    && let Some(run) = run.as_array()
+                {
+                    let words = &mut quants[r * 8 * m..(r + 1) * 8 * m];
+                    let metas = &mut meta[r * META * m..(r + 1) * META * m];
+                    quantize_into(isa, run, (m, row), words, metas);
+                }
             }
         }
     }
+}
+
+/// Writes one run of row `row` of a panel of `m` rows.
+#[inline(always)]
+fn quantize_into<I: Isa>(
+    isa: I,
+    run: &[f32; 32],
+    (m, row): (usize, usize),
+    quants: &mut [i32],
+    meta: &mut [u32],
+) {
+    let (scale, bytes) = quantize_run(isa, run);
+    for (group, four) in bytes.as_chunks::<4>().0.iter().enumerate() {
+        quants[group * m + row] = i32::from_le_bytes(four.map(|q| q as u8));
+    }
+    // SAFETY: 32 quants.
+    let [a, b] = unsafe { isa.half_sums(bytes.as_ptr()) };
+    let sum = if I::WIDE_DOT {
+        a + b
+    } else {
+        // Both places in one word, neither of which can overflow.
+        ((a as u32 & 0xffff).wrapping_add(b as u32) & 0xffff
+            | ((a as u32 & 0xffff_0000).wrapping_add(b as u32 & 0xffff_0000))) as i32
+    };
+    let total = if I::WIDE_DOT { sum } else { i32::from(sum as i16) + (sum >> 16) };
+    meta[Meta::Scale as usize * m + row] = scale.to_bits();
+    meta[Meta::ScaledSum as usize * m + row] = (scale * -total as f32).to_bits();
+    meta[Meta::Sum as usize * m + row] = sum as u32;
+    meta[Meta::FirstHalf as usize * m + row] = thirty_two::<I>(a);
+    meta[Meta::SecondHalf as usize * m + row] = thirty_two::<I>(b);
 }
 
 /// A word of sums times 32; sums of eight quants, so 16 bits hold it.

@@ -9,6 +9,7 @@
 mod acts;
 mod expand;
 mod float;
+mod input;
 mod int;
 mod pack;
 mod planes;
@@ -19,6 +20,7 @@ mod tests;
 mod weight;
 
 pub use acts::{Acts, Reads};
+pub use input::{Added, Gate, Stream};
 pub use screen::{Need, Screen, Screened, Work};
 pub use weight::{Weight, WeightError};
 

@@ -10,8 +10,50 @@ use crate::pool::Pool;
 const UNIT: usize = 8192;
 
 /// `f(x, y)` for each element, where `y` is another slice or `x` itself.
-trait Map: Copy + Send + Sync {
+pub(crate) trait Map: Copy + Send + Sync {
+    /// Of a vector.
     fn map<I: Isa>(self, isa: I, x: I::Floats, y: I::Floats) -> I::Floats;
+
+    /// Of all elements of slices of the same length.
+    ///
+    /// # Panics
+    /// If the lengths differ.
+    #[inline(always)]
+    fn write<I: Isa>(self, isa: I, x: &[f32], y: &[f32], out: &mut [f32]) {
+        assert!(x.len() == out.len() && y.len() == out.len(), "operands of different length");
+        // SAFETY: of these lengths.
+        unsafe { all(isa, self, x.as_ptr(), y.as_ptr(), out.as_mut_ptr(), out.len()) }
+    }
+}
+
+/// `out = f(x, y)`, element by element.
+///
+/// # Safety
+/// All three point to `len` elements; `out` may be one of the others.
+#[inline(always)]
+unsafe fn all<I: Isa, F: Map>(
+    isa: I,
+    f: F,
+    x: *const f32,
+    y: *const f32,
+    out: *mut f32,
+    len: usize,
+) {
+    let whole = len / I::LANES * I::LANES;
+    // SAFETY: whole vectors inside the slices, then the rest through buffers of sixteen.
+    unsafe {
+        for at in (0..whole).step_by(I::LANES) {
+            isa.store(out.add(at), f.map(isa, isa.load(x.add(at)), isa.load(y.add(at))));
+        }
+        if whole < len {
+            let (mut a, mut b) = ([0.0f32; 16], [0.0f32; 16]);
+            std::ptr::copy_nonoverlapping(x.add(whole), a.as_mut_ptr(), len - whole);
+            std::ptr::copy_nonoverlapping(y.add(whole), b.as_mut_ptr(), len - whole);
+            let z = f.map(isa, isa.load(a.as_ptr()), isa.load(b.as_ptr()));
+            isa.store(a.as_mut_ptr(), z);
+            std::ptr::copy_nonoverlapping(a.as_ptr(), out.add(whole), len - whole);
+        }
+    }
 }
 
 /// `x = f(x, y)`.
@@ -27,25 +69,10 @@ impl<F: Map> Kernel for Zip<'_, F> {
 
     #[inline(always)]
     fn run<I: Isa>(self, isa: I) {
-        let len = self.x.len();
-        let x = self.x.as_mut_ptr();
+        let (x, len) = (self.x.as_mut_ptr(), self.x.len());
         let y = self.y.map_or(x.cast_const(), |y| y.as_ptr());
-        let whole = len / I::LANES * I::LANES;
-        // SAFETY: whole vectors inside both slices, then the rest through a buffer of sixteen.
-        unsafe {
-            for at in (0..whole).step_by(I::LANES) {
-                let z = self.f.map(isa, isa.load(x.add(at)), isa.load(y.add(at)));
-                isa.store(x.add(at), z);
-            }
-            if whole < len {
-                let (mut a, mut b) = ([0.0f32; 16], [0.0f32; 16]);
-                std::ptr::copy_nonoverlapping(x.add(whole), a.as_mut_ptr(), len - whole);
-                std::ptr::copy_nonoverlapping(y.add(whole), b.as_mut_ptr(), len - whole);
-                let z = self.f.map(isa, isa.load(a.as_ptr()), isa.load(b.as_ptr()));
-                isa.store(a.as_mut_ptr(), z);
-                std::ptr::copy_nonoverlapping(a.as_ptr(), x.add(whole), len - whole);
-            }
-        }
+        // SAFETY: of this length both.
+        unsafe { all(isa, self.f, x, y, x, len) }
     }
 }
 
@@ -106,8 +133,9 @@ pub fn softcap(pool: &Pool, x: &mut [f32], cap: f32) {
     zip(pool, x, None, Softcap(cap));
 }
 
+/// `x * sigmoid(x) * y`.
 #[derive(Clone, Copy)]
-struct SiluMul;
+pub(crate) struct SiluMul;
 impl Map for SiluMul {
     #[inline(always)]
     fn map<I: Isa>(self, isa: I, x: I::Floats, y: I::Floats) -> I::Floats {
@@ -115,16 +143,9 @@ impl Map for SiluMul {
     }
 }
 
-/// `gate = gate * sigmoid(gate) * up`.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn silu_mul(pool: &Pool, gate: &mut [f32], up: &[f32]) {
-    zip(pool, gate, Some(up), SiluMul);
-}
-
+/// `gelu(x) * y`, gelu in its tanh form.
 #[derive(Clone, Copy)]
-struct GeluMul;
+pub(crate) struct GeluMul;
 impl Map for GeluMul {
     #[inline(always)]
     fn map<I: Isa>(self, isa: I, x: I::Floats, y: I::Floats) -> I::Floats {
@@ -133,14 +154,6 @@ impl Map for GeluMul {
         let double = isa.mul(isa.mul(x, isa.splat(1.595_769_2)), inner);
         isa.mul(isa.mul(x, sigmoid(isa, double)), y)
     }
-}
-
-/// `gate = gelu(gate) * up`, gelu in its tanh form.
-///
-/// # Panics
-/// If the lengths differ.
-pub fn gelu_mul(pool: &Pool, gate: &mut [f32], up: &[f32]) {
-    zip(pool, gate, Some(up), GeluMul);
 }
 
 #[cfg(test)]
@@ -154,11 +167,15 @@ mod tests {
         ("add", add, |x, y| x + y),
         ("scale", |pool, x, _| scale(pool, x, 0.3), |x, _| x * f64::from(0.3f32)),
         ("softcap", |pool, x, _| softcap(pool, x, 30.0), |x, _| 30.0 * (x / 30.0).tanh()),
-        ("silu_mul", silu_mul, |x, y| x / (1.0 + (-x).exp()) * y),
-        ("gelu_mul", gelu_mul, |x, y| {
-            let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-            0.5 * x * (1.0 + u.tanh()) * y
-        }),
+        ("silu_mul", |p, x, y| zip(p, x, Some(y), SiluMul), |x, y| x / (1.0 + (-x).exp()) * y),
+        (
+            "gelu_mul",
+            |p, x, y| zip(p, x, Some(y), GeluMul),
+            |x, y| {
+                let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+                0.5 * x * (1.0 + u.tanh()) * y
+            },
+        ),
     ];
 
     #[test]

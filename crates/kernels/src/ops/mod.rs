@@ -9,8 +9,10 @@ mod norm;
 mod rope;
 mod rotate;
 
-pub use elementwise::{add, gelu_mul, scale, silu_mul, softcap};
+pub(crate) use elementwise::{GeluMul, Map, SiluMul};
+pub use elementwise::{add, scale, softcap};
 pub(crate) use math::{exp, tanh};
+pub(crate) use norm::norm_factor;
 pub use norm::{rmsnorm, rmsnorm_in_place};
 pub use rope::{RopeStyle, rope, rope_angles};
 pub use rotate::rotate;

@@ -62,8 +62,7 @@ impl Kernel for Row<'_> {
     fn run<I: Isa>(self, isa: I) {
         let Self { x, weight, eps, out } = self;
         let cols = out.len();
-        let mean = sum_of_squares(isa, x.unwrap_or(out)) / cols as f64;
-        let factor = (1.0 / (mean + f64::from(eps)).sqrt()) as f32;
+        let factor = norm_factor(isa, x.unwrap_or(out), eps);
         let to = out.as_mut_ptr();
         let x = x.map_or(to.cast_const(), |x| x.as_ptr());
         let whole = cols / I::LANES * I::LANES;
@@ -79,6 +78,13 @@ impl Kernel for Row<'_> {
             unsafe { *to.add(at) = *x.add(at) * factor * weight };
         }
     }
+}
+
+/// What a row is multiplied with, before the weights.
+#[inline(always)]
+pub(crate) fn norm_factor<I: Isa>(isa: I, x: &[f32], eps: f32) -> f32 {
+    let mean = sum_of_squares(isa, x) / x.len() as f64;
+    (1.0 / (mean + f64::from(eps)).sqrt()) as f32
 }
 
 /// In a fixed order.

@@ -37,7 +37,8 @@ fn best(calls: usize, mut call: impl FnMut()) -> f64 {
 
 fn report(pool: &Pool, heads: usize, kv_heads: usize, head_dim: usize, ty: KvType) {
     let scale = 1.0 / (head_dim as f32).sqrt();
-    let shape = AttnShape { heads, kv_heads, head_dim, scale, window: None, softcap: None };
+    let (window, both_ways, softcap) = (None, false, None);
+    let shape = AttnShape { heads, kv_heads, head_dim, scale, window, both_ways, softcap };
     let (width, kv_width) = (heads * head_dim, kv_heads * head_dim);
     let values = |n: usize| (0..n).map(|i| (i * 37 % 101) as f32 * 0.01 - 0.5).collect::<Vec<_>>();
     let (q, k) = (values(ROWS * width), values(DEPTH * kv_width));

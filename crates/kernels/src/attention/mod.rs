@@ -1,4 +1,5 @@
-//! Causal attention with grouped heads, sliding windows and score caps, for prefill and decode.
+//! Attention with grouped heads, sliding windows and score caps, for prefill and decode: causal, or
+//! both ways for encoders.
 //!
 //! Positions are cut into spans at absolute multiples of [`SPAN`]. For each (row, head, span) the
 //! arithmetic is one fixed sequence (`span.rs`), and spans are combined in ascending order by one
@@ -49,6 +50,8 @@ pub struct AttnShape {
     pub scale: f32,
     /// What of the positions up to its own a row sees; all of them without one.
     pub window: Option<Window>,
+    /// Every row sees all positions of its cache, those after its own too.
+    pub both_ways: bool,
     /// Scores become `cap * tanh(score / cap)`.
     pub softcap: Option<f32>,
 }
@@ -73,8 +76,11 @@ impl Window {
 }
 
 impl AttnShape {
-    /// Positions that a row at `position` sees.
-    fn seen(&self, position: usize) -> Range<usize> {
+    /// Positions that a row at `position` sees, of a cache of `len`.
+    fn seen(&self, position: usize, len: usize) -> Range<usize> {
+        if self.both_ways {
+            return 0..len;
+        }
         self.window.map_or(0, |window| window.first(position))..position + 1
     }
 }
@@ -126,8 +132,8 @@ impl AttnJob<'_> {
         if self.rows == 0 {
             return 0..0;
         }
-        let first = shape.seen(self.pos0).start / SPAN;
-        first..(self.pos0 + self.rows).div_ceil(SPAN)
+        let seen = |row: usize| shape.seen(self.pos0 + row, self.kv.len());
+        seen(0).start / SPAN..seen(self.rows - 1).end.div_ceil(SPAN)
     }
 
     fn row_blocks(&self) -> usize {
@@ -235,7 +241,7 @@ impl Call<'_> {
         let group = self.shape.heads / self.shape.kv_heads;
         let (row, head) = (index / group, head * group + index % group);
         let at = ((job.first_row + row) * self.shape.heads + head) * self.shape.head_dim;
-        Query { at, seen: self.shape.seen(job.pos0 + row) }
+        Query { at, seen: self.shape.seen(job.pos0 + row, job.kv.len()) }
     }
 }
 

@@ -17,7 +17,8 @@ impl Case {
     fn new(heads: usize, kv_heads: usize, head_dim: usize, len: usize, ty: KvType) -> Self {
         let mut rng = Rng::new((heads * head_dim + len) as u64);
         let scale = 1.0 / (head_dim as f32).sqrt();
-        let shape = AttnShape { heads, kv_heads, head_dim, scale, window: None, softcap: None };
+        let (window, both_ways, softcap) = (None, false, None);
+        let shape = AttnShape { heads, kv_heads, head_dim, scale, window, both_ways, softcap };
         let kv = len * kv_heads * head_dim;
         let mut q = rng.floats(len * heads * head_dim);
         q.iter_mut().for_each(|q| *q *= 4.0);
@@ -26,6 +27,11 @@ impl Case {
 
     fn with(mut self, window: Option<Window>, softcap: Option<f32>) -> Self {
         (self.shape.window, self.shape.softcap) = (window, softcap);
+        self
+    }
+
+    fn both_ways(mut self) -> Self {
+        self.shape.both_ways = true;
         self
     }
 
@@ -75,7 +81,7 @@ impl Case {
     }
 
     fn twin(&self, k: &[f64], v: &[f64], row: usize, head: usize) -> Vec<f64> {
-        let AttnShape { heads, kv_heads, head_dim, scale, window, softcap } = self.shape;
+        let AttnShape { heads, kv_heads, head_dim, scale, window, both_ways, softcap } = self.shape;
         let kv_head = head / (heads / kv_heads);
         let at = |position: usize| (position * kv_heads + kv_head) * head_dim;
         let q = &self.q[(row * heads + head) * head_dim..][..head_dim];
@@ -84,7 +90,8 @@ impl Case {
             Some(Window::Last(count)) => (row + 1).saturating_sub(count),
             Some(Window::Chunk(length)) => row - row % length,
         };
-        let scores: Vec<f64> = (first..=row)
+        let last = if both_ways { self.len - 1 } else { row };
+        let scores: Vec<f64> = (first..=last)
             .map(|p| {
                 let k = &k[at(p)..at(p) + head_dim];
                 let dot: f64 = q.iter().zip(k).map(|(&q, &k)| f64::from(q) * k).sum();
@@ -104,7 +111,8 @@ impl Case {
     }
 
     fn check(&self, pool: &Pool) {
-        let out = self.run(pool, 50);
+        // What is seen both ways has to be there from the first row on.
+        let out = self.run(pool, if self.shape.both_ways { self.len } else { 50 });
         let AttnShape { heads, head_dim, .. } = self.shape;
         let (k, v) = (self.stored(&self.k), self.stored(&self.v));
         for row in (0..self.len).step_by(7).chain([self.len - 1]) {
@@ -161,6 +169,47 @@ fn windows_and_caps_match_the_twin() {
                     Case::new(4, 2, 32, 390, ty).with(window, softcap).check(&pool);
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn what_is_seen_both_ways_matches_the_twin() {
+    for cpu in all_cpus() {
+        let pool = Pool::with_cpu(2, cpu);
+        for (heads, head_dim, len) in [(1, 16, 1), (3, 32, 20), (2, 64, 129), (1, 40, 400)] {
+            for ty in [KvType::F32, KvType::F16] {
+                Case::new(heads, heads, head_dim, len, ty).both_ways().check(&pool);
+            }
+        }
+    }
+}
+
+/// A text's rows together, one by one, and beside another text's.
+#[test]
+fn bits_seen_both_ways_do_not_depend_on_company_or_threads() {
+    for cpu in all_cpus() {
+        let case = Case::new(3, 3, 32, 300, KvType::F32).both_ways();
+        let (width, other) = (96, Case::new(3, 3, 32, 40, KvType::F32).both_ways());
+        let want = bits(&case.run(&Pool::with_cpu(1, cpu), 300));
+        for threads in 1..=3 {
+            let pool = Pool::with_cpu(threads, cpu);
+            assert_eq!(bits(&case.run(&pool, 300)), want);
+            let (first, second) = (other.cache(&pool), case.cache(&pool));
+            let jobs = [
+                AttnJob { first_row: 0, rows: 40, pos0: 0, kv: &first },
+                AttnJob { first_row: 40, rows: 300, pos0: 0, kv: &second },
+            ];
+            let q = [other.q.as_slice(), &case.q].concat();
+            let mut out = vec![f32::NAN; q.len()];
+            attention(&pool, &case.shape, &q, &jobs, &mut out);
+            assert_eq!(bits(&out[40 * width..]), want);
+            for row in 0..300 {
+                let job = AttnJob { first_row: 0, rows: 1, pos0: row, kv: &second };
+                let rows = row * width..(row + 1) * width;
+                attention(&pool, &case.shape, &case.q[rows.clone()], &[job], &mut out[rows]);
+            }
+            assert_eq!(bits(&out[..300 * width]), want);
         }
     }
 }

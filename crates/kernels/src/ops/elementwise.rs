@@ -1,6 +1,6 @@
 //! Operations on each element by itself.
 
-use super::math::{sigmoid, tanh};
+use super::math::{erf, sigmoid, tanh};
 use crate::cpu::Kernel;
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
@@ -133,6 +133,21 @@ pub fn softcap(pool: &Pool, x: &mut [f32], cap: f32) {
     zip(pool, x, None, Softcap(cap));
 }
 
+#[derive(Clone, Copy)]
+struct Gelu;
+impl Map for Gelu {
+    #[inline(always)]
+    fn map<I: Isa>(self, isa: I, x: I::Floats, _: I::Floats) -> I::Floats {
+        let half = isa.mul(x, isa.splat(0.5));
+        isa.fma(half, erf(isa, isa.mul(x, isa.splat(std::f32::consts::FRAC_1_SQRT_2))), half)
+    }
+}
+
+/// `x = x (1 + erf(x / sqrt 2)) / 2`: gelu as it was defined.
+pub fn gelu(pool: &Pool, x: &mut [f32]) {
+    zip(pool, x, None, Gelu);
+}
+
 /// `x * sigmoid(x) * y`.
 #[derive(Clone, Copy)]
 pub(crate) struct SiluMul;
@@ -163,10 +178,11 @@ mod tests {
 
     type Case = (&'static str, fn(&Pool, &mut [f32], &[f32]), fn(f64, f64) -> f64);
 
-    const CASES: [Case; 5] = [
+    const CASES: [Case; 6] = [
         ("add", add, |x, y| x + y),
         ("scale", |pool, x, _| scale(pool, x, 0.3), |x, _| x * f64::from(0.3f32)),
         ("softcap", |pool, x, _| softcap(pool, x, 30.0), |x, _| 30.0 * (x / 30.0).tanh()),
+        ("gelu", |pool, x, _| gelu(pool, x), |x, _| 0.5 * x * (1.0 + series_erf(x / 2f64.sqrt()))),
         ("silu_mul", |p, x, y| zip(p, x, Some(y), SiluMul), |x, y| x / (1.0 + (-x).exp()) * y),
         (
             "gelu_mul",
@@ -177,6 +193,19 @@ mod tests {
             },
         ),
     ];
+
+    /// Its series, which converges everywhere; beyond 6 it is 1 in f64.
+    fn series_erf(x: f64) -> f64 {
+        if x.abs() > 6.0 {
+            return x.signum();
+        }
+        let (mut term, mut sum) = (x, x);
+        for n in 1..200 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum * 2.0 / std::f64::consts::PI.sqrt()
+    }
 
     #[test]
     fn each_matches_its_twin_at_every_length() {

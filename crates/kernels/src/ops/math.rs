@@ -37,6 +37,22 @@ pub(crate) fn tanh<I: Isa>(isa: I, x: I::Floats) -> I::Floats {
     isa.select_lt(isa.abs(x), isa.splat(0.4), near, far)
 }
 
+/// The error function, within 2e-7.
+///
+/// Source: Abramowitz and Stegun, "Handbook of Mathematical Functions", formula 7.1.26.
+#[inline(always)]
+pub(crate) fn erf<I: Isa>(isa: I, x: I::Floats) -> I::Floats {
+    let (zero, one) = (isa.splat(0.0), isa.splat(1.0));
+    let t = isa.div(one, isa.fma(isa.abs(x), isa.splat(0.327_591_1), one));
+    let mut sum = isa.splat(1.061_405_4);
+    for factor in [-1.453_152_1, 1.421_413_8, -0.284_496_72, 0.254_829_6, 0.0] {
+        sum = isa.fma(sum, t, isa.splat(factor));
+    }
+    let rest = isa.mul(sum, exp(isa, isa.mul(isa.sub(zero, x), x)));
+    let size = isa.sub(one, rest);
+    isa.select_lt(x, zero, isa.sub(zero, size), size)
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub(crate) fn sigmoid<I: Isa>(isa: I, x: I::Floats) -> I::Floats {

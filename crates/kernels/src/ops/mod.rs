@@ -4,13 +4,15 @@
 //! alone, so results have the same bits for any number of threads and any company of rows.
 
 mod elementwise;
+mod layernorm;
 mod math;
 mod norm;
 mod rope;
 mod rotate;
 
 pub(crate) use elementwise::{GeluMul, Map, SiluMul};
-pub use elementwise::{add, scale, softcap};
+pub use elementwise::{add, gelu, scale, softcap};
+pub use layernorm::add_layernorm;
 pub(crate) use math::{exp, tanh};
 pub(crate) use norm::norm_factor;
 pub use norm::{rmsnorm, rmsnorm_in_place};

@@ -186,6 +186,7 @@ fn mix(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
         head_dim: config.head_dim,
         scale: config.attn_scale,
         window: config.window_of(index),
+        both_ways: false,
         softcap: config.attn_softcap,
     };
     let mut first_row = 0;

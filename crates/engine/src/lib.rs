@@ -4,7 +4,8 @@
 //! `weights` make it a [`model::Model`], `block` is the mathematics, `session` one sequence,
 //! `sample` and `grammar` choose tokens, `speculate` guesses them, `answer` ties them together,
 //! `batch` runs many answers at once, `kept` hands out what they computed and takes it in again,
-//! `worker` takes requests of [`protocol`] from a pipe.
+//! `worker` takes requests of [`protocol`] from a pipe. `encoder` is what `model` and `block` are,
+//! for models that read a whole text and write none.
 //! `reference` is the slow twin of `block`, the oracle in tests.
 
 mod answer;
@@ -13,6 +14,7 @@ mod batch;
 pub mod bench;
 pub mod block;
 pub mod describe;
+pub mod encoder;
 pub mod error;
 mod ffn;
 pub mod generate;

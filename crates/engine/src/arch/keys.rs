@@ -59,7 +59,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A number that must be there, finite and not negative.
-    fn number(&self, name: &str) -> Result<f32, ModelError> {
+    pub(super) fn number(&self, name: &str) -> Result<f32, ModelError> {
         let key = self.key(name);
         match self.meta.f32(&key)? {
             None => Err(ModelError::missing(&key)),
@@ -168,15 +168,26 @@ impl<'a> Keys<'a> {
         )))
     }
 
+    /// How many layers there are.
+    pub(super) fn layers(&self) -> Result<usize, ModelError> {
+        let n_layer = self.count("block_count")?;
+        self.check("block_count", n_layer, n_layer <= MAX_LAYERS, "at most 1024")?;
+        Ok(n_layer)
+    }
+
+    /// A whole number as it is, if there.
+    pub(super) fn whole(&self, name: &str) -> Result<Option<u64>, ModelError> {
+        Ok(self.meta.u64(&self.key(name))?)
+    }
+
     /// What every decoder architecture has; an architecture's file changes what differs.
     pub fn decoder(&self, style: RopeStyle) -> Result<Config, ModelError> {
         let (n_embd, n_head) =
             (self.count("embedding_length")?, self.count("attention.head_count")?);
-        let n_layer = self.count("block_count")?;
+        let n_layer = self.layers()?;
         let n_head_kv = self.count_or("attention.head_count_kv", n_head)?;
         let head_dim = self.count_or("attention.key_length", n_embd / n_head)?;
         let n_ctx_train = self.count("context_length")?;
-        self.check("block_count", n_layer, n_layer <= MAX_LAYERS, "at most 1024")?;
         self.check(
             "attention.head_count",
             n_head,
@@ -224,7 +235,14 @@ impl<'a> Keys<'a> {
         })
     }
 
-    fn check(&self, name: &str, found: usize, ok: bool, expected: &str) -> Result<(), ModelError> {
+    /// An error that names the key unless `ok`.
+    pub(super) fn check(
+        &self,
+        name: &str,
+        found: usize,
+        ok: bool,
+        expected: &str,
+    ) -> Result<(), ModelError> {
         if ok { Ok(()) } else { Err(ModelError::range(&self.key(name), found, expected)) }
     }
 }

@@ -2,6 +2,8 @@
 //! those this program runs. A file of this folder states how one architecture's metadata maps to
 //! [`Config`]; the mathematics is in `block.rs` and `reference/`, which read only `Config`.
 
+mod bert;
+mod encoder;
 mod gemma2;
 mod gemma3;
 mod granite;
@@ -10,6 +12,7 @@ mod keys;
 mod llama;
 mod llama4;
 mod mistral3;
+mod nomic_bert;
 mod olmo2;
 mod phi3;
 mod qwen2;
@@ -21,11 +24,12 @@ mod smollm3;
 use crate::error::ModelError;
 use crate::gguf::Meta;
 use crate::rope::Rope;
+pub use encoder::{EncoderArch, EncoderConfig, Pooling, Positions};
 pub use hearth_kernels::attention::Window;
 pub use hearth_kernels::matmul::Gate;
 pub(crate) use keys::Keys;
 
-/// Every architecture, by file.
+/// Every architecture that writes, by file.
 pub const ARCHS: &[&Arch] = &[
     &gemma2::ARCH,
     &gemma3::ARCH,
@@ -41,6 +45,12 @@ pub const ARCHS: &[&Arch] = &[
     &qwen3::ARCH,
     &qwen3moe::ARCH,
     &smollm3::ARCH,
+];
+
+/// Every architecture that reads a whole text and gives one row for it, by file.
+pub const ENCODERS: &[&EncoderArch] = &[
+    &bert::ARCH,
+    &nomic_bert::ARCH, //
 ];
 
 /// One architecture.
@@ -195,7 +205,8 @@ impl Config {
             .str("general.architecture")?
             .ok_or_else(|| ModelError::missing("general.architecture"))?;
         let arch = Arch::find(name).ok_or_else(|| {
-            let known: Vec<_> = ARCHS.iter().map(|arch| arch.gguf).collect();
+            let writers = ARCHS.iter().map(|arch| arch.gguf);
+            let known: Vec<_> = writers.chain(ENCODERS.iter().map(|arch| arch.gguf)).collect();
             ModelError::Unsupported(format!(
                 "architecture {:?} is not supported; this version runs: {}",
                 name.chars().take(64).collect::<String>(),

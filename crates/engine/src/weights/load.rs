@@ -8,7 +8,7 @@ use hearth_kernels::matmul::{Weight, WeightError};
 use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::{TensorType, dequantize};
 
-use super::{Embedding, Ffn, Gated, Layer, Linear, Mixture, Order, Weights};
+use super::{Embedding, Ffn, Gated, Layer, Linear, MappedRows, Mixture, Order, Weights};
 use crate::arch::{Config, Experts, QkNorm};
 use crate::error::ModelError;
 use crate::gguf::{Gguf, TensorInfo};
@@ -28,7 +28,7 @@ impl Weights {
         cancel: &AtomicBool,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Weights, ModelError> {
-        let mut loader = Loader { repack, ..Loader::new(gguf, pool, cancel, progress) };
+        let mut loader = Loader::new(gguf, repack, pool, cancel, progress);
         let embd = loader.info("token_embd.weight")?;
         let n_vocab = embd.rows();
         let blk = (0..config.n_layer)
@@ -48,7 +48,7 @@ impl Weights {
             token_embd: if tied {
                 Embedding::Tied
             } else {
-                loader.mapped("token_embd.weight", n_vocab, config.n_embd)?
+                Embedding::Mapped(loader.mapped("token_embd.weight", n_vocab, config.n_embd)?)
             },
             blk,
             output_norm,
@@ -63,8 +63,8 @@ impl Weights {
 type Pack = fn(TensorType, usize, usize, Bytes, &Pool) -> Result<Weight, WeightError>;
 
 /// Walks the tensors, counting bytes for the progress bar.
-struct Loader<'a> {
-    gguf: &'a Gguf,
+pub(super) struct Loader<'a> {
+    pub(super) gguf: &'a Gguf,
     pool: &'a Pool,
     repack: bool,
     cancel: &'a AtomicBool,
@@ -74,17 +74,18 @@ struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    fn new(
+    pub(super) fn new(
         gguf: &'a Gguf,
+        repack: bool,
         pool: &'a Pool,
         cancel: &'a AtomicBool,
         progress: &'a mut dyn FnMut(u64, u64),
     ) -> Self {
         let total = gguf.tensors().iter().map(|info| gguf.bytes(info).len() as u64).sum();
-        Self { gguf, pool, repack: true, cancel, progress, done: 0, total }
+        Self { gguf, pool, repack, cancel, progress, done: 0, total }
     }
 
-    fn info(&self, name: &str) -> Result<&'a TensorInfo, ModelError> {
+    pub(super) fn info(&self, name: &str) -> Result<&'a TensorInfo, ModelError> {
         self.gguf.tensor(name).ok_or_else(|| ModelError::missing(name))
     }
 
@@ -137,17 +138,22 @@ impl<'a> Loader<'a> {
     }
 
     /// A matrix left in the map.
-    fn mapped(&mut self, name: &str, rows: usize, cols: usize) -> Result<Embedding, ModelError> {
+    pub(super) fn mapped(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<MappedRows, ModelError> {
         let (ty, bytes) = self.bytes(name, rows, cols)?;
         let row_bytes = ty.row_bytes(cols).ok_or_else(|| {
             ModelError::range(name, cols, format!("a multiple of {}", ty.block_len()))
         })?;
         self.count(bytes.len());
-        Ok(Embedding::Mapped { ty, bytes, row_bytes })
+        Ok(MappedRows { ty, bytes, row_bytes })
     }
 
     /// A vector as 32-bit floats.
-    fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
+    pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
         let (ty, bytes) = self.bytes(name, 1, len)?;
         let mut values = vec![0.0; len];
         dequantize(ty, &bytes, &mut values);
@@ -156,12 +162,16 @@ impl<'a> Loader<'a> {
     }
 
     /// A vector that need not be there.
-    fn optional(&mut self, name: &str, len: usize) -> Result<Option<Vec<f32>>, ModelError> {
+    pub(super) fn optional(
+        &mut self,
+        name: &str,
+        len: usize,
+    ) -> Result<Option<Vec<f32>>, ModelError> {
         if self.gguf.tensor(name).is_none() { Ok(None) } else { self.vector(name, len).map(Some) }
     }
 
     /// A matrix with its scale and its bias.
-    fn linear(
+    pub(super) fn linear(
         &mut self,
         name: &str,
         rows: usize,
@@ -176,7 +186,7 @@ impl<'a> Loader<'a> {
         self.packed(name, (rows, cols), 0..rows, Order::ScaleFirst, Weight::in_planes)
     }
 
-    fn packed(
+    pub(super) fn packed(
         &mut self,
         name: &str,
         (rows, cols): (usize, usize),
@@ -203,7 +213,7 @@ impl<'a> Loader<'a> {
     fn layer(&mut self, config: &Config, layer: usize) -> Result<Layer, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let embd = config.n_embd;
-        let [attn_q, attn_k, attn_v] = self.qkv(config, layer)?;
+        let [attn_q, attn_k, attn_v] = self.qkv(&name, embd, (config.q_dim(), config.kv_dim()))?;
         let [attn_q_norm, attn_k_norm] = self.qk_norms(config, layer)?;
         let output = name("attn_output");
         Ok(Layer {
@@ -230,12 +240,14 @@ impl<'a> Loader<'a> {
         })
     }
 
-    /// Query, key and value, in a tensor each or all in one.
-    fn qkv(&mut self, config: &Config, layer: usize) -> Result<[Linear; 3], ModelError> {
-        let name = |part: &str| format!("blk.{layer}.{part}");
-        let (embd, q, kv, order) =
-            (config.n_embd, config.q_dim(), config.kv_dim(), Order::ScaleFirst);
-        let fused = name("attn_qkv");
+    /// Query, key and value of these rows, in a tensor each or all in one.
+    pub(super) fn qkv(
+        &mut self,
+        name: &dyn Fn(&str) -> String,
+        embd: usize,
+        (q, kv): (usize, usize),
+    ) -> Result<[Linear; 3], ModelError> {
+        let (fused, order) = (name("attn_qkv"), Order::ScaleFirst);
         if self.gguf.tensor(&format!("{fused}.weight")).is_none() {
             let mut one = |part, rows| self.linear(&name(part), rows, embd, order);
             return Ok([one("attn_q", q)?, one("attn_k", kv)?, one("attn_v", kv)?]);
@@ -334,7 +346,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The rotary embedding with the file's angle divisors, if it has some.
-    fn rope(&mut self, rope: &Rope, ctx: usize) -> Result<Rope, ModelError> {
+    pub(super) fn rope(&mut self, rope: &Rope, ctx: usize) -> Result<Rope, ModelError> {
         let names = rope.factor_tensors(ctx);
         let Some(name) = names.into_iter().find(|name| self.gguf.tensor(name).is_some()) else {
             return match rope.needs_factors() {

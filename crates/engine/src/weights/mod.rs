@@ -2,6 +2,7 @@
 //! architecture: `Config` says which tensors there must be, and optional ones are taken if the file
 //! has them.
 
+mod encoder;
 mod load;
 
 use hearth_kernels::bytes::Bytes;
@@ -12,6 +13,7 @@ use hearth_kernels::rows::for_rows;
 
 use crate::arch::Experts;
 use crate::rope::Rope;
+pub use encoder::{EncoderLayer, EncoderWeights, Norm, RankHead};
 
 /// All tensors of a model, under GGUF's names.
 pub struct Weights {
@@ -145,15 +147,32 @@ impl Linear {
 pub enum Embedding {
     /// The head is the transposed embedding: rows are read back from its packed form.
     Tied,
-    /// A tensor of its own, left in the file's map: only single rows are ever read.
-    Mapped {
-        /// Element type.
-        ty: TensorType,
-        /// All rows.
-        bytes: Bytes,
-        /// Bytes of one.
-        row_bytes: usize,
-    },
+    /// A tensor of its own.
+    Mapped(MappedRows),
+}
+
+/// A tensor left in the file's map: only single rows are ever read.
+pub struct MappedRows {
+    ty: TensorType,
+    bytes: Bytes,
+    row_bytes: usize,
+}
+
+impl MappedRows {
+    /// Writes row `index`.
+    pub fn read(&self, index: usize, row: &mut [f32]) {
+        dequantize(self.ty, &self.bytes[index * self.row_bytes..][..self.row_bytes], row);
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.bytes.len() / self.row_bytes.max(1)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 impl Weights {
@@ -166,9 +185,7 @@ impl Weights {
     pub fn embed(&self, token: usize, row: &mut [f32]) {
         match &self.token_embd {
             Embedding::Tied => self.output.weight.row(token, row),
-            Embedding::Mapped { ty, bytes, row_bytes } => {
-                dequantize(*ty, &bytes[token * row_bytes..][..*row_bytes], row);
-            }
+            Embedding::Mapped(rows) => rows.read(token, row),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Tiny random models from a seed, written by our own writer: small enough for a test, with every
 //! part of a real one. The same bytes everywhere, so that a golden of another program fits.
 
+#[allow(dead_code)]
+pub(crate) mod encoder;
 mod shapes;
 
 use hearth_engine::gguf::Value;

@@ -237,6 +237,7 @@ impl LongWork {
             Stage::Prefill => ("reading", Unit::Tokens),
             Stage::Perplexity => ("scoring", Unit::Chunks),
             Stage::Bench => ("measuring", Unit::Runs),
+            Stage::Embed => ("embedding", Unit::Texts),
         };
         self.meter.set(label, unit, done, total);
         if done >= total {

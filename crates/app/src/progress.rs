@@ -24,6 +24,8 @@ pub(crate) enum Unit {
     Chunks,
     /// Repetitions.
     Runs,
+    /// Whole texts.
+    Texts,
 }
 
 /// A bar that changes its label and length as work goes on; gone when dropped.
@@ -82,6 +84,7 @@ fn style(unit: Unit) -> ProgressStyle {
         Unit::Tokens => "{msg:11} {bar:32} {pos}/{len} tokens {rate}",
         Unit::Chunks => "{msg:11} {bar:32} {pos}/{len} chunks {eta}",
         Unit::Runs => "{msg:11} {bar:32} {pos}/{len} runs {eta}",
+        Unit::Texts => "{msg:11} {bar:32} {pos}/{len} texts {eta}",
     };
     // A template that cannot be read shows the plain bar, which is no reason to fail.
     ProgressStyle::with_template(template)

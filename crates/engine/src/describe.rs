@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::arch::Arch;
+use crate::arch::{Arch, EncoderArch};
 use crate::error::ModelError;
 use crate::gguf::{Gguf, Value};
 use crate::protocol::ModelCard;
@@ -59,7 +59,8 @@ pub fn describe(
             Err(_) => None,
         },
         chat_template_error: template.err(),
-        supported: Arch::find(&architecture).is_some(),
+        supported: Arch::find(&architecture).is_some()
+            || EncoderArch::find(&architecture).is_some(),
         // A key for show only: one of a wrong type is as good as none.
         file_type: meta.u64("general.file_type").unwrap_or_default(),
         metadata: meta.iter().map(|(key, value)| (key.to_owned(), shown(value))).collect(),

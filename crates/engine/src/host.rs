@@ -12,6 +12,7 @@ use crate::batch::Batch;
 use crate::bench;
 use crate::block::Stopped;
 use crate::describe::describe;
+use crate::encoder::Encoder;
 use crate::error::ModelError;
 use crate::gguf::Gguf;
 use crate::grammar::GrammarEnv;
@@ -26,14 +27,46 @@ use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 use crate::worker::Host;
 
-/// Why nothing can be computed.
-const VOCABULARY_ONLY: &str = "only the vocabulary of this file was loaded";
+/// What of a file was loaded to compute with.
+enum Loaded {
+    /// Nothing: its vocabulary is enough.
+    Vocabulary,
+    /// A model that writes.
+    Decoder(Box<Model>),
+    /// A model that reads.
+    Encoder(Box<Encoder>),
+}
+
+impl Loaded {
+    fn decoder(&self) -> Result<&Model, Failure> {
+        match self {
+            Self::Decoder(model) => Ok(model),
+            Self::Vocabulary => Err(vocabulary_only()),
+            Self::Encoder(_) => Err(request(
+                "this model reads texts and writes none: use `hearth embed` or `hearth rerank`",
+            )),
+        }
+    }
+
+    fn encoder(&self) -> Result<&Encoder, Failure> {
+        match self {
+            Self::Encoder(encoder) => Ok(encoder),
+            Self::Vocabulary => Err(vocabulary_only()),
+            Self::Decoder(_) => Err(request(
+                "this model writes text and gives no embeddings: take an encoder, such as a BERT",
+            )),
+        }
+    }
+}
+
+fn vocabulary_only() -> Failure {
+    request("only the vocabulary of this file was loaded")
+}
 
 /// A loaded file.
 pub struct Engine {
     pub(crate) gguf: Gguf,
-    /// Absent after a vocabulary-only load.
-    model: Option<Model>,
+    loaded: Loaded,
     tokenizer: Result<Tokenizer, String>,
     template: Result<Option<ChatTemplate>, String>,
     grammar: Option<GrammarEnv>,
@@ -63,21 +96,26 @@ impl Engine {
     ) -> Result<Engine, ModelError> {
         let pool = Pool::new(threads);
         let stop = pool.stop_flag();
-        let model = match options.vocab_only {
-            true => None,
-            false => Some(Model::load(&gguf, options, pool, &stop, progress)?),
+        let loaded = match Encoder::config(&gguf)? {
+            _ if options.vocab_only => Loaded::Vocabulary,
+            Some(config) => {
+                let encoder = Encoder::load(&gguf, config, options.repack, pool, &stop, progress)?;
+                Loaded::Encoder(encoder.into())
+            }
+            None => Loaded::Decoder(Model::load(&gguf, options, pool, &stop, progress)?.into()),
         };
+        let model = loaded.decoder().ok();
         Ok(Engine {
             tokenizer: Tokenizer::from_gguf(&gguf).map_err(|error| error.to_string()),
             template: ChatTemplate::from_gguf(&gguf).map_err(|error| error.to_string()),
-            batch: Batch::new(model.as_ref().map_or(0, |model| model.ctx), options.kv),
-            make: model.as_ref().map_or_else(String::new, |model| make(model, options)),
+            batch: Batch::new(model.map_or(0, |model| model.ctx), options.kv),
+            make: model.map_or_else(String::new, |model| make(model, options)),
             incoming: None,
             grammar: None,
             kv: options.kv,
             date: date.to_owned(),
             gguf,
-            model,
+            loaded,
             stop,
         })
     }
@@ -91,7 +129,7 @@ impl Engine {
         gguf: &Gguf,
         progress: &mut dyn FnMut(u64, u64),
     ) -> Result<Engine, ModelError> {
-        let Some(model) = &self.model else { return Ok(self) };
+        let Loaded::Decoder(model) = &self.loaded else { return Ok(self) };
         if let Ok(ours) = &self.tokenizer {
             let theirs = Tokenizer::from_gguf(gguf)
                 .map_err(|error| ModelError::Unsupported(error.to_string()))?;
@@ -138,15 +176,17 @@ impl Engine {
 
     /// The model.
     pub(crate) fn model(&self) -> Result<&Model, Failure> {
-        self.model.as_ref().ok_or_else(|| request(VOCABULARY_ONLY))
+        self.loaded.decoder()
+    }
+
+    /// The model, if it is one that reads.
+    pub(crate) fn encoder(&self) -> Result<&Encoder, Failure> {
+        self.loaded.encoder()
     }
 
     /// The model, and what runs on it.
     pub(crate) fn computing(&mut self) -> Result<(&Model, &mut Batch), Failure> {
-        match &self.model {
-            Some(model) => Ok((model, &mut self.batch)),
-            None => Err(request(VOCABULARY_ONLY)),
-        }
+        Ok((self.loaded.decoder()?, &mut self.batch))
     }
 
     /// The vocabulary as grammars see it, built when first needed.
@@ -297,6 +337,7 @@ impl Host for Engine {
                 done(0)
             }
             Job::Keep(job) => self.keep(id, job, out),
+            Job::Embed(job) => self.embed(id, &job, out),
             Job::Clear => {
                 self.incoming = None;
                 self.batch.forget();
@@ -316,13 +357,13 @@ impl Host for Engine {
     }
 
     fn turn(&mut self, out: &mut dyn FnMut(Event)) {
-        if let Some(model) = &self.model {
+        if let Loaded::Decoder(model) = &self.loaded {
             self.batch.turn(model, out);
         }
     }
 
     fn cancel(&mut self, id: u64, out: &mut dyn FnMut(Event)) {
-        if let Some(model) = &self.model {
+        if let Loaded::Decoder(model) = &self.loaded {
             self.batch.cancel(model, id, out);
         }
     }
@@ -339,7 +380,7 @@ pub(crate) fn request(message: &str) -> Failure {
 }
 
 /// Figures of a job that reads tokens and produces none.
-fn stats(result: Result<(), Stopped>, prompt_tokens: usize, start: Instant) -> Stats {
+pub(crate) fn stats(result: Result<(), Stopped>, prompt_tokens: usize, start: Instant) -> Stats {
     let finish = if result.is_ok() { Finish::Stop } else { Finish::Cancelled };
     Stats {
         prompt_tokens: prompt_tokens as u64,

@@ -14,6 +14,7 @@ mod batch;
 pub mod bench;
 pub mod block;
 pub mod describe;
+mod embed;
 pub mod encoder;
 pub mod error;
 mod ffn;

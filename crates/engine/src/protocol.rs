@@ -5,10 +5,12 @@
 //! a value larger than one frame (rows of logits) is sent as several events.
 
 mod bench;
+mod embed;
 mod kept;
 mod plain;
 
 pub use bench::{BenchPlan, BenchReport, OpTime, Probe};
+pub use embed::{Embed, EmbedInput, Embedded};
 pub use kept::{Keep, KeptPart};
 
 use serde::{Deserialize, Serialize};
@@ -115,6 +117,8 @@ pub enum Job {
     },
     /// Drop every cached sequence.
     Clear,
+    /// A row for each of some texts, as [`Event::Embedded`].
+    Embed(Embed),
     /// Hand out what is computed of a sequence, as [`Event::Kept`], or take it in again.
     Keep(Keep),
 }
@@ -357,6 +361,13 @@ pub enum Event {
         /// The next part.
         part: KeptPart,
     },
+    /// Answer to `Embed`, one for each text, in their order.
+    Embedded {
+        /// The request.
+        id: u64,
+        /// The row.
+        row: Embedded,
+    },
     /// The request ended well.
     Done {
         /// The request.
@@ -387,6 +398,7 @@ impl Event {
             | Self::Bench { id, .. }
             | Self::Described { id, .. }
             | Self::Kept { id, .. }
+            | Self::Embedded { id, .. }
             | Self::Done { id, .. }
             | Self::Failed { id, .. } => id,
         }
@@ -413,6 +425,8 @@ pub enum Stage {
     Perplexity,
     /// Timed runs.
     Bench,
+    /// Reading texts (texts).
+    Embed,
 }
 
 /// Log-probability of one output token and of the best others.

@@ -5,11 +5,13 @@ mod bench;
 mod completions;
 mod config;
 mod doctor;
+mod embed;
 mod import;
 mod list;
 mod logits;
 mod perplexity;
 pub(crate) mod pull;
+mod rerank;
 mod rm;
 mod run;
 mod show;
@@ -27,6 +29,8 @@ pub(crate) enum Command {
     Show(show::Show),
     Rm(rm::Rm),
     Import(import::Import),
+    Embed(embed::Embed),
+    Rerank(rerank::Rerank),
     Tokenize(tokenize::Tokenize),
     Logits(logits::Logits),
     Perplexity(perplexity::Perplexity),
@@ -46,6 +50,8 @@ impl Command {
             Self::Show(command) => command.run(app),
             Self::Rm(command) => command.run(app),
             Self::Import(command) => command.run(app),
+            Self::Embed(command) => command.run(app),
+            Self::Rerank(command) => command.run(app),
             Self::Tokenize(command) => command.run(app),
             Self::Logits(command) => command.run(app),
             Self::Perplexity(command) => command.run(app),

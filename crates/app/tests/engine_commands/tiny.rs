@@ -133,10 +133,10 @@ fn values(random: &mut Random, name: &str, dims: &[usize]) -> Vec<u8> {
 }
 
 /// Uniform in -1..1, from a linear congruential generator's high bits.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn next(&mut self) -> f32 {
+    pub(crate) fn next(&mut self) -> f32 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 40) as f32 / (1u32 << 23) as f32 - 1.0

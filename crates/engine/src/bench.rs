@@ -137,8 +137,8 @@ impl<'a> Bench<'a> {
     /// Multiply-adds for a row, and bytes, of the weights that an operation multiplies with.
     fn product(&self, op: Op) -> Option<(usize, usize)> {
         let pick: fn(&Layer) -> Vec<&Weight> = match op {
-            Op::Qkv => |l| vec![&l.attn_q.weight, &l.attn_k.weight, &l.attn_v.weight],
-            Op::AttnOutput => |l| vec![&l.attn_output.weight],
+            Op::Qkv => |l| l.mix.inputs(),
+            Op::AttnOutput => |l| vec![l.mix.output()],
             Op::GateUp => |l| l.ffn.gate_up(),
             Op::Down => |l| l.ffn.down(),
             Op::Head => {

@@ -16,8 +16,9 @@ use crate::kv::KvCache;
 use crate::model::Model;
 use crate::rope::RopeTable;
 use crate::screening::Screener;
+use crate::short_conv;
 use crate::timers::{Op, Timers};
-use crate::weights::{Ffn, Layer};
+use crate::weights::{Attention, Ffn, Layer, Mix};
 
 /// New tokens of one sequence: they continue what its cache holds.
 pub struct Chunk<'a> {
@@ -38,6 +39,7 @@ pub struct Scratch {
     heads: Vec<f32>,
     y: Vec<f32>,
     ffn: ffn::Buffers,
+    conv: short_conv::Buffers,
     acts: Acts,
     positions: Vec<usize>,
     rope: RopeTable,
@@ -95,7 +97,7 @@ pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Re
     }
     scratch.timers.lap(Op::Embed);
     for (index, layer) in model.weights.blk.iter().enumerate() {
-        attend(model, layer, index, scratch, chunks);
+        mix(model, layer, index, scratch, chunks);
         feed_forward(model, layer, scratch);
         if model.pool.stopped() {
             return Err(Stopped);
@@ -104,16 +106,28 @@ pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Re
     Ok(())
 }
 
-/// Attention with the norms before it; what it gives stays in `s.y`.
-fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
-    let (config, pool) = (&model.config, &model.pool);
-    let (embd, head_dim) = (config.n_embd, config.head_dim);
-    let rows = s.x.len() / embd;
-    let weights = [&layer.attn_q.weight, &layer.attn_k.weight, &layer.attn_v.weight];
+/// What mixes the tokens, with the norm before it; what it gives stays in `s.y`.
+fn mix(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
+    let (config, pool) = (&model.config, &*model.pool);
+    let (rows, embd) = (s.x.len() / config.n_embd, config.n_embd);
     let norm = layer.attn_norm.as_deref();
     let stream = Stream { x: &mut s.x, added: None, norm, eps: config.norm_eps };
-    s.acts.fill_stream(pool, stream, rows, embd, Reads::of(weights)); // [M][E]
+    s.acts.fill_stream(pool, stream, rows, embd, Reads::of(layer.mix.inputs())); // [M][E]
     s.timers.lap(Op::Enter);
+    match &layer.mix {
+        Mix::Attention(part) => attend(model, part, index, s, chunks),
+        Mix::ShortConv(part) => {
+            let (acts, timers) = (&mut s.acts, &mut s.timers);
+            let mut pass = short_conv::Pass { pool, layer: index, n_embd: embd, acts, timers };
+            pass.run(part, &mut s.conv, chunks, &mut s.y);
+        }
+    }
+}
+
+/// Attention.
+fn attend(model: &Model, layer: &Attention, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
+    let (config, pool) = (&model.config, &model.pool);
+    let (head_dim, rows) = (config.head_dim, s.x.len() / config.n_embd);
     linear(
         pool,
         &s.acts,
@@ -155,7 +169,7 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
         }
     }
     s.timers.lap(Op::Rope);
-    mix(model, index, s, chunks);
+    look_back(model, index, s, chunks);
     s.acts.fill(pool, &s.heads, rows, config.q_dim(), layer.attn_output.weight.reads());
     s.timers.lap(Op::Quantize);
     linear(pool, &s.acts, &mut [(&layer.attn_output.weight, &mut s.y)]); // [M][E]
@@ -164,7 +178,7 @@ fn attend(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &
 }
 
 /// Appends keys and values to the caches and lets every row see what it may.
-fn mix(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
+fn look_back(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
     let (config, pool) = (&model.config, &model.pool);
     let rotated = chunks.first().is_some_and(|chunk| chunk.kv.layer(index).ty().wants_rotation());
     if rotated {

@@ -1,9 +1,11 @@
-//! The KV cache of one sequence: one store for each layer, growing by blocks as tokens come.
+//! The KV cache of one sequence: one store for each layer, growing by blocks as tokens come. Layers
+//! that convolve keep there what they have seen.
 
 use hearth_kernels::attention::{KvBlock, KvLayer, KvType};
 
 use crate::arch::Config;
 use crate::protocol::KvKind;
+use crate::short_conv;
 
 /// Keys and values of one sequence.
 pub struct KvCache {
@@ -20,8 +22,11 @@ impl KvCache {
             KvKind::Q8 => KvType::Q8,
             KvKind::Q4 => KvType::Q4,
         };
-        let layer = || KvLayer::new(kind, config.n_head_kv, config.head_dim);
-        Self { layers: (0..config.n_layer).map(|_| layer()).collect() }
+        let layer = |layer| match config.short_conv_of(layer) {
+            None => KvLayer::new(kind, config.n_head_kv, config.head_dim),
+            Some(_) => short_conv::cache(kind, config.n_embd),
+        };
+        Self { layers: (0..config.n_layer).map(layer).collect() }
     }
 
     /// Tokens held by every layer.

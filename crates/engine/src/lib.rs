@@ -33,6 +33,7 @@ pub mod rope;
 pub mod sample;
 pub mod screening;
 pub mod session;
+mod short_conv;
 pub mod speculate;
 pub mod stop;
 pub mod template;

@@ -16,12 +16,33 @@ const MAX_EXPERTS: usize = 1024;
 pub struct Keys<'a> {
     meta: &'a Meta,
     prefix: &'static str,
+    /// Lists with a value for each layer may hold 0 where a layer lacks the thing.
+    gaps: bool,
 }
 
 impl<'a> Keys<'a> {
     /// Keys that begin with `prefix.`.
     pub fn new(meta: &'a Meta, prefix: &'static str) -> Self {
-        Self { meta, prefix }
+        Self { meta, prefix, gaps: false }
+    }
+
+    /// The same, for architectures whose layers are not all alike: of a list with a value for each
+    /// layer, the one value that is not 0 counts.
+    pub fn with_gaps(&self) -> Self {
+        Self { gaps: true, ..*self }
+    }
+
+    /// In which layers a count is not 0.
+    pub fn layers_with(&self, name: &str, layers: usize) -> Result<Vec<bool>, ModelError> {
+        let key = self.key(name);
+        match self.meta.u32s(&key) {
+            Ok(Some(values)) if values.len() < layers => {
+                let expected = format!("at least {layers} values");
+                Err(ModelError::range(&key, format!("{} values", values.len()), expected))
+            }
+            Ok(Some(values)) => Ok(values[..layers].iter().map(|&value| value != 0).collect()),
+            _ => Ok(vec![true; layers]),
+        }
     }
 
     fn key(&self, name: &str) -> String {
@@ -47,7 +68,7 @@ impl<'a> Keys<'a> {
             Ok(value) => value.unwrap_or(0),
             // Some files give one value for each layer; only a constant one is supported.
             Err(wrong_type) => match self.meta.u32s(&key) {
-                Ok(Some(values)) => constant(&key, &values)?,
+                Ok(Some(values)) => constant(&key, &values, self.gaps)?,
                 _ => return Err(wrong_type.into()),
             },
         };
@@ -232,6 +253,8 @@ impl<'a> Keys<'a> {
             ffn_scale: false,
             logit_scale: 1.0,
             final_softcap: None,
+            short_conv: None,
+            output_norm: "output_norm.weight",
         })
     }
 
@@ -247,10 +270,11 @@ impl<'a> Keys<'a> {
     }
 }
 
-/// The one value of a per-layer list whose values are all equal.
-fn constant(key: &str, values: &[u32]) -> Result<u64, ModelError> {
-    match values {
-        [first, rest @ ..] if rest.iter().all(|value| value == first) => Ok(u64::from(*first)),
+/// The one value of a per-layer list whose values are all equal, but for zeros if these are `gaps`.
+fn constant(key: &str, values: &[u32], gaps: bool) -> Result<u64, ModelError> {
+    let mut counting = values.iter().filter(|&&value| !(gaps && value == 0));
+    match counting.next() {
+        Some(first) if counting.all(|value| value == first) => Ok(u64::from(*first)),
         _ => Err(ModelError::Unsupported(format!(
             "`{key}` differs from layer to layer; only one value for all layers is supported"
         ))),

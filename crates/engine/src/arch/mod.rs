@@ -9,6 +9,7 @@ mod gemma3;
 mod granite;
 mod granitemoe;
 mod keys;
+mod lfm2;
 mod llama;
 mod llama4;
 mod mistral3;
@@ -35,6 +36,7 @@ pub const ARCHS: &[&Arch] = &[
     &gemma3::ARCH,
     &granite::ARCH,
     &granitemoe::ARCH,
+    &lfm2::ARCH,
     &llama::ARCH,
     &llama4::ARCH,
     &mistral3::ARCH,
@@ -124,6 +126,19 @@ pub struct Config {
     pub logit_scale: f32,
     /// Logits are squashed to +- this.
     pub final_softcap: Option<f32>,
+    /// Short convolutions in the place of some layers' attention.
+    pub short_conv: Option<ShortConv>,
+    /// The tensor with the weights of the norm before the head.
+    pub output_norm: &'static str,
+}
+
+/// A gated convolution over the last few tokens, in the place of attention.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShortConv {
+    /// Tokens that it sees, its own included.
+    pub taps: usize,
+    /// Which layers have it; as long as `n_layer`.
+    pub layers: Vec<bool>,
 }
 
 /// RMS norms over queries and keys (`attn_q_norm`, `attn_k_norm`).
@@ -222,6 +237,11 @@ impl Config {
     /// The window of a layer, if it has one.
     pub fn window_of(&self, layer: usize) -> Option<Window> {
         if self.windowed[layer] { self.window } else { None }
+    }
+
+    /// The convolution of a layer, if it has one instead of attention.
+    pub fn short_conv_of(&self, layer: usize) -> Option<&ShortConv> {
+        self.short_conv.as_ref().filter(|conv| conv.layers[layer])
     }
 
     /// The experts of a layer, if it has some.

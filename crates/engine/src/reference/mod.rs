@@ -5,6 +5,7 @@
 
 mod ffn;
 mod reader;
+mod short_conv;
 
 use crate::arch::{Config, QkNorm};
 use crate::error::ModelError;
@@ -12,6 +13,7 @@ use crate::gguf::Gguf;
 use crate::rope::{Rope, RopeStyle, RopeTable};
 use ffn::feed_forward;
 use reader::Reader;
+use short_conv::short_conv;
 
 /// Logits after every token. `[T][n_vocab]`
 ///
@@ -41,12 +43,16 @@ pub fn logits(gguf: &Gguf, config: &Config, tokens: &[u32]) -> Result<Vec<f32>, 
             y.iter_mut().for_each(|value| *value *= config.residual_scale);
             Ok(y)
         };
-        let y = attention(config, layer, &reader, &before(&x, "attn_norm.weight")?)?;
+        let input = before(&x, "attn_norm.weight")?;
+        let y = match config.short_conv_of(layer) {
+            None => attention(config, layer, &reader, &input)?,
+            Some(conv) => short_conv(conv.taps, embd, layer, &reader, &input)?,
+        };
         add(&mut x, &after(y, "post_attention_norm.weight")?);
         let y = feed_forward(config, layer, &reader, &before(&x, "ffn_norm.weight")?)?;
         add(&mut x, &after(y, "post_ffw_norm.weight")?);
     }
-    let x = norm(&x, &reader.tensor("output_norm.weight")?, config);
+    let x = norm(&x, &reader.tensor(config.output_norm)?, config);
     let head = reader.optional("output.weight").unwrap_or(table);
     let mut logits = matmul(&x, &head, embd);
     logits.iter_mut().for_each(|logit| *logit *= config.logit_scale);

@@ -8,7 +8,10 @@ use hearth_kernels::matmul::{Weight, WeightError};
 use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::{TensorType, dequantize};
 
-use super::{Embedding, Ffn, Gated, Layer, Linear, MappedRows, Mixture, Order, Weights};
+use super::{
+    Attention, Embedding, Ffn, Gated, Layer, Linear, MappedRows, Mix, Mixture, Order, ShortConv,
+    Weights,
+};
 use crate::arch::{Config, Experts, QkNorm};
 use crate::error::ModelError;
 use crate::gguf::{Gguf, TensorInfo};
@@ -42,7 +45,7 @@ impl Weights {
             false => config.rope_windowed.clone(),
         };
         // A factor of the logits is one of what the head reads.
-        let mut output_norm = loader.vector("output_norm.weight", config.n_embd)?;
+        let mut output_norm = loader.vector(config.output_norm, config.n_embd)?;
         output_norm.iter_mut().for_each(|weight| *weight *= config.logit_scale);
         Ok(Weights {
             token_embd: if tied {
@@ -154,8 +157,13 @@ impl<'a> Loader<'a> {
 
     /// A vector as 32-bit floats.
     pub(super) fn vector(&mut self, name: &str, len: usize) -> Result<Vec<f32>, ModelError> {
-        let (ty, bytes) = self.bytes(name, 1, len)?;
-        let mut values = vec![0.0; len];
+        self.floats(name, 1, len)
+    }
+
+    /// A small matrix as 32-bit floats. `[rows][cols]`
+    fn floats(&mut self, name: &str, rows: usize, cols: usize) -> Result<Vec<f32>, ModelError> {
+        let (ty, bytes) = self.bytes(name, rows, cols)?;
+        let mut values = vec![0.0; rows * cols];
         dequantize(ty, &bytes, &mut values);
         self.count(bytes.len());
         Ok(values)
@@ -213,17 +221,12 @@ impl<'a> Loader<'a> {
     fn layer(&mut self, config: &Config, layer: usize) -> Result<Layer, ModelError> {
         let name = |part: &str| format!("blk.{layer}.{part}");
         let embd = config.n_embd;
-        let [attn_q, attn_k, attn_v] = self.qkv(&name, embd, (config.q_dim(), config.kv_dim()))?;
-        let [attn_q_norm, attn_k_norm] = self.qk_norms(config, layer)?;
-        let output = name("attn_output");
         Ok(Layer {
             attn_norm: self.norm(config.pre_norm, &name("attn_norm.weight"), embd)?,
-            attn_q,
-            attn_k,
-            attn_v,
-            attn_output: self.linear(&output, embd, config.q_dim(), Order::ScaleFirst)?,
-            attn_q_norm,
-            attn_k_norm,
+            mix: match config.short_conv_of(layer) {
+                None => Mix::Attention(self.attention(config, layer, &name)?.into()),
+                Some(conv) => Mix::ShortConv(self.short_conv(embd, conv.taps, &name)?.into()),
+            },
             post_attention_norm: self.norm(
                 config.post_norm,
                 &name("post_attention_norm.weight"),
@@ -237,6 +240,33 @@ impl<'a> Loader<'a> {
                 }
             },
             post_ffw_norm: self.norm(config.post_norm, &name("post_ffw_norm.weight"), embd)?,
+        })
+    }
+
+    fn attention(
+        &mut self,
+        config: &Config,
+        layer: usize,
+        name: &dyn Fn(&str) -> String,
+    ) -> Result<Attention, ModelError> {
+        let (embd, q) = (config.n_embd, config.q_dim());
+        let [attn_q, attn_k, attn_v] = self.qkv(name, embd, (q, config.kv_dim()))?;
+        let [attn_q_norm, attn_k_norm] = self.qk_norms(config, layer)?;
+        let attn_output = self.linear(&name("attn_output"), embd, q, Order::ScaleFirst)?;
+        Ok(Attention { attn_q, attn_k, attn_v, attn_output, attn_q_norm, attn_k_norm })
+    }
+
+    fn short_conv(
+        &mut self,
+        embd: usize,
+        taps: usize,
+        name: &dyn Fn(&str) -> String,
+    ) -> Result<ShortConv, ModelError> {
+        let order = Order::ScaleFirst;
+        Ok(ShortConv {
+            in_proj: self.linear(&name("shortconv.in_proj"), 3 * embd, embd, order)?,
+            conv: self.floats(&name("shortconv.conv.weight"), embd, taps)?,
+            out_proj: self.linear(&name("shortconv.out_proj"), embd, embd, order)?,
         })
     }
 

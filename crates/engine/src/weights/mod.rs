@@ -35,16 +35,58 @@ pub struct Weights {
 #[allow(missing_docs)]
 pub struct Layer {
     pub attn_norm: Option<Vec<f32>>,
+    pub mix: Mix,
+    pub post_attention_norm: Option<Vec<f32>>,
+    pub ffn_norm: Option<Vec<f32>>,
+    pub ffn: Ffn,
+    pub post_ffw_norm: Option<Vec<f32>>,
+}
+
+/// How a layer mixes tokens.
+pub enum Mix {
+    /// Every token looks at those before it.
+    Attention(Box<Attention>),
+    /// The last few tokens are summed.
+    ShortConv(Box<ShortConv>),
+}
+
+/// Attention: query, key, value, and what becomes of what they give.
+#[allow(missing_docs)]
+pub struct Attention {
     pub attn_q: Linear,
     pub attn_k: Linear,
     pub attn_v: Linear,
     pub attn_output: Linear,
     pub attn_q_norm: Option<Vec<f32>>,
     pub attn_k_norm: Option<Vec<f32>>,
-    pub post_attention_norm: Option<Vec<f32>>,
-    pub ffn_norm: Option<Vec<f32>>,
-    pub ffn: Ffn,
-    pub post_ffw_norm: Option<Vec<f32>>,
+}
+
+/// A gated convolution, see `short_conv.rs`.
+pub struct ShortConv {
+    /// `[3 E][E]`
+    pub in_proj: Linear,
+    /// The weights of each element, the oldest token's first. `[E][taps]`
+    pub conv: Vec<f32>,
+    /// `[E][E]`
+    pub out_proj: Linear,
+}
+
+impl Mix {
+    /// The matrices that the layer's input is multiplied with.
+    pub fn inputs(&self) -> Vec<&Weight> {
+        match self {
+            Self::Attention(a) => [&a.attn_q, &a.attn_k, &a.attn_v].map(|one| &one.weight).into(),
+            Self::ShortConv(conv) => vec![&conv.in_proj.weight],
+        }
+    }
+
+    /// The matrix that what is mixed is multiplied with.
+    pub fn output(&self) -> &Weight {
+        match self {
+            Self::Attention(attention) => &attention.attn_output.weight,
+            Self::ShortConv(conv) => &conv.out_proj.weight,
+        }
+    }
 }
 
 /// The feed-forward part of a layer.
@@ -199,9 +241,8 @@ impl Weights {
 impl Layer {
     /// The matrices that a token is multiplied with; of equal experts, the first ones.
     pub fn matrices(&self) -> Vec<&Weight> {
-        let Self { attn_q, attn_k, attn_v, attn_output, ffn, .. } = self;
-        let attn = [attn_q, attn_k, attn_v, attn_output].map(|linear| &linear.weight);
-        attn.into_iter().chain(ffn.gate_up()).chain(ffn.down()).collect()
+        let mix = self.mix.inputs().into_iter().chain([self.mix.output()]);
+        mix.chain(self.ffn.gate_up()).chain(self.ffn.down()).collect()
     }
 }
 

@@ -58,7 +58,10 @@ fn keys(writer: &mut Writer, shape: Shape) {
         ("attention.value_length", spec.head_dim),
         ("rope.dimension_count", spec.rope_dims),
     ] {
-        set(key, Value::U32(value as u32));
+        // Where a shape says it otherwise, that counts.
+        if spec.keys.iter().all(|(own, _)| *own != key) {
+            set(key, Value::U32(value as u32));
+        }
     }
     set("attention.layer_norm_rms_epsilon", Value::F32(1e-5));
     set("rope.freq_base", Value::F32(500_000.0));
@@ -74,7 +77,7 @@ fn tensors(shape: Shape, ty: TensorType) -> Vec<Plan> {
     let vector = |name: &str, n: usize| (name.to_owned(), TensorType::F32, vec![n]);
     let mut all = vec![
         ("token_embd.weight".to_owned(), TensorType::F32, vec![EMBD, VOCAB]),
-        vector("output_norm.weight", EMBD),
+        vector(spec.output_norm, EMBD),
     ];
     if !spec.tied {
         all.push(("output.weight".to_owned(), ty, vec![EMBD, VOCAB]));
@@ -83,9 +86,9 @@ fn tensors(shape: Shape, ty: TensorType) -> Vec<Plan> {
         all.push(vector(name, spec.rope_dims / 2));
     }
     for layer in 0..spec.layers {
-        for (name, dims) in spec.layer() {
-            let ty =
-                if dims.len() == 1 || name == "ffn_gate_inp.weight" { TensorType::F32 } else { ty };
+        for (name, dims) in spec.layer(layer) {
+            let small = ["ffn_gate_inp.weight", "shortconv.conv.weight"].contains(&name);
+            let ty = if dims.len() == 1 || small { TensorType::F32 } else { ty };
             all.push((format!("blk.{layer}.{name}"), ty, dims));
         }
     }

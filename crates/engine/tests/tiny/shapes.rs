@@ -15,6 +15,8 @@ pub(crate) enum Shape {
     Gemma2,
     /// Granite with its four factors.
     Granite,
+    /// LFM2: the middle one of three layers attends, the others convolve three tokens.
+    Lfm2,
     /// Llama 4 with four layers, every other one a mixture.
     Llama4,
     /// Ministral 3 with YaRN, and queries that grow every 16 tokens.
@@ -41,11 +43,12 @@ pub(crate) enum Shape {
 
 impl Shape {
     #[allow(dead_code)]
-    pub(crate) const ALL: [Shape; 15] = [
+    pub(crate) const ALL: [Shape; 16] = [
         Self::Llama,
         Self::Gemma3,
         Self::Gemma2,
         Self::Granite,
+        Self::Lfm2,
         Self::Llama4,
         Self::Mistral3,
         Self::Mixtral,
@@ -94,6 +97,9 @@ pub(super) struct Spec {
     post_norm: bool,
     qk_norm: QkNorm,
     experts: Option<Experts>,
+    /// All layers but this one convolve.
+    attends: Option<usize>,
+    pub(super) output_norm: &'static str,
 }
 
 impl Default for Spec {
@@ -112,6 +118,8 @@ impl Default for Spec {
             post_norm: false,
             qk_norm: QkNorm::None,
             experts: None,
+            attends: None,
+            output_norm: "output_norm.weight",
         }
     }
 }
@@ -264,6 +272,18 @@ impl Shape {
                 experts: Some(Experts { ff: 256, ..EXPERTS }),
                 ..plain
             },
+            Shape::Lfm2 => Spec {
+                arch: "lfm2",
+                tied: true,
+                keys: vec![
+                    ("attention.head_count_kv", Value::from(vec![0, HEADS_KV as u32, 0])),
+                    ("shortconv.l_cache", count(3)),
+                ],
+                qk_norm: QkNorm::Heads,
+                attends: Some(1),
+                output_norm: "token_embd_norm.weight",
+                ..plain
+            },
             Shape::SmolLm3 => Spec { arch: "smollm3", layers: 4, tied: true, ..plain },
         }
     }
@@ -271,20 +291,19 @@ impl Shape {
 
 impl Spec {
     /// Names and dimensions of a layer's tensors.
-    pub(super) fn layer(&self) -> Vec<(&'static str, Vec<usize>)> {
-        let (q, kv) = (HEADS * self.head_dim, HEADS_KV * self.head_dim);
+    pub(super) fn layer(&self, layer: usize) -> Vec<(&'static str, Vec<usize>)> {
         let mut all = Vec::new();
         if self.pre_norm {
             all.push(("attn_norm.weight", vec![EMBD]));
         }
-        if self.fused {
-            all.push(("attn_qkv.weight", vec![EMBD, q + 2 * kv]));
+        let attends = self.attends.is_none_or(|attends| attends == layer);
+        if attends {
+            all.extend(self.attention());
         } else {
-            all.push(("attn_q.weight", vec![EMBD, q]));
-            all.push(("attn_k.weight", vec![EMBD, kv]));
-            all.push(("attn_v.weight", vec![EMBD, kv]));
+            all.push(("shortconv.conv.weight", vec![3, EMBD]));
+            all.push(("shortconv.in_proj.weight", vec![EMBD, 3 * EMBD]));
+            all.push(("shortconv.out_proj.weight", vec![EMBD, EMBD]));
         }
-        all.push(("attn_output.weight", vec![q, EMBD]));
         if self.pre_norm {
             all.push(("ffn_norm.weight", vec![EMBD]));
         }
@@ -300,6 +319,39 @@ impl Spec {
             }
             Some(experts) => all.extend(experts.tensors()),
         }
+        if attends {
+            all.extend(self.attention_vectors());
+        }
+        if self.post_norm {
+            all.push(("post_attention_norm.weight", vec![EMBD]));
+            all.push(("post_ffw_norm.weight", vec![EMBD]));
+        }
+        all
+    }
+
+    /// Widths of all queries and of all keys.
+    fn widths(&self) -> (usize, usize) {
+        (HEADS * self.head_dim, HEADS_KV * self.head_dim)
+    }
+
+    fn attention(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let (q, kv) = self.widths();
+        let mut all = if self.fused {
+            vec![("attn_qkv.weight", vec![EMBD, q + 2 * kv])]
+        } else {
+            vec![
+                ("attn_q.weight", vec![EMBD, q]),
+                ("attn_k.weight", vec![EMBD, kv]),
+                ("attn_v.weight", vec![EMBD, kv]),
+            ]
+        };
+        all.push(("attn_output.weight", vec![q, EMBD]));
+        all
+    }
+
+    fn attention_vectors(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let (q, kv) = self.widths();
+        let mut all = Vec::new();
         if self.biases {
             all.push(("attn_q.bias", vec![q]));
             all.push(("attn_k.bias", vec![kv]));
@@ -313,10 +365,6 @@ impl Spec {
         if let Some((q, k)) = norms {
             all.push(("attn_q_norm.weight", vec![q]));
             all.push(("attn_k_norm.weight", vec![k]));
-        }
-        if self.post_norm {
-            all.push(("post_attention_norm.weight", vec![EMBD]));
-            all.push(("post_ffw_norm.weight", vec![EMBD]));
         }
         all
     }

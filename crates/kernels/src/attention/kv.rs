@@ -221,6 +221,39 @@ impl KvLayer {
         self.blocks = blocks;
     }
 
+    /// Copies what is stored of a position, `[kv_heads * head_dim]` each.
+    ///
+    /// # Panics
+    /// If it is not held, the cache is none of floats, or the sizes differ.
+    pub fn read(&self, position: usize, k: &mut [f32], v: &mut [f32]) {
+        let width = self.kv_heads * self.head_dim;
+        assert!(position < self.len && k.len() == width && v.len() == width, "one position");
+        let (block, slot) = (position / BLOCK, position % BLOCK);
+        for head in 0..self.kv_heads {
+            for d in 0..self.head_dim {
+                let at = head * self.head_dim + d;
+                k[at] = self.element(block, self.key_at(head) + d * BLOCK + slot);
+                v[at] = self.element(block, self.value_at(head, slot) + d);
+            }
+        }
+    }
+
+    /// One element of a block, of floats.
+    fn element(&self, block: usize, at: usize) -> f32 {
+        let bytes = self.at(block, at, 1);
+        // SAFETY: `at` checked that the element lies inside the block.
+        unsafe {
+            match self.ty {
+                KvType::F32 => bytes.cast::<f32>().read_unaligned(),
+                KvType::F16 => half::f16::from_bits(bytes.cast::<u16>().read_unaligned()).into(),
+                KvType::Bf16 => half::bf16::from_bits(bytes.cast::<u16>().read_unaligned()).into(),
+                KvType::Q8 | KvType::Q4 => {
+                    panic!("elements of {:?} stand for nothing alone", self.ty)
+                }
+            }
+        }
+    }
+
     pub(super) fn kv_heads(&self) -> usize {
         self.kv_heads
     }

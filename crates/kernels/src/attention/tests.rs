@@ -139,6 +139,24 @@ fn bits(x: &[f32]) -> Vec<u32> {
 }
 
 #[test]
+fn positions_are_read_back_as_they_are_stored() {
+    for ty in [KvType::F32, KvType::F16, KvType::Bf16] {
+        let case = Case::new(3, 3, 24, 150, ty);
+        let kv = case.cache(&Pool::new(2));
+        let (k, v, width) = (case.stored(&case.k), case.stored(&case.v), 72);
+        for position in 0..150 {
+            let mut found = [vec![0.0f32; width], vec![0.0f32; width]];
+            let [found_k, found_v] = &mut found;
+            kv.read(position, found_k, found_v);
+            let own = position * width..(position + 1) * width;
+            for (found, want) in found.iter().zip([&k[own.clone()], &v[own]]) {
+                assert!(found.iter().zip(want).all(|(a, b)| f64::from(*a) == *b), "{ty:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn shapes_and_types_match_the_twin() {
     for cpu in all_cpus() {
         let pool = Pool::with_cpu(2, cpu);

@@ -17,6 +17,7 @@ const ARCHITECTURES: &[(&str, &str)] = &[
     ("granite", "moe"),
     ("granitemoe", "dense"),
     ("granitemoe", "moe"),
+    ("lfm2", "dense"),
     ("llama", "dense"),
     ("llama", "moe"),
     ("llama4", "moe"),

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::greedy::Maxima;
+
 /// A token that may be chosen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Candidate {
@@ -37,6 +39,8 @@ pub(super) struct Candidates {
     pub(super) list: Vec<Candidate>,
     /// Reordered copies, kept for their memory.
     pub(super) scratch: Vec<Candidate>,
+    /// Where among the logits the best ones are.
+    pub(super) maxima: Maxima,
 }
 
 impl Candidates {

@@ -19,6 +19,45 @@ pub(super) fn largest(logits: &[f32]) -> (f32, bool) {
     (max, nan == [0; 16] && max < f32::INFINITY)
 }
 
+/// Logits of a stretch, of which [`Maxima`] holds the largest.
+pub(super) const STRETCH: usize = 64;
+
+/// The largest logit of every stretch: what is looked at again of a vocabulary that was read once.
+#[derive(Default)]
+pub(super) struct Maxima {
+    /// In the order of the stretches.
+    pub(super) values: Vec<f32>,
+    sorted: Vec<f32>,
+}
+
+impl Maxima {
+    /// Reads the logits.
+    ///
+    /// # Errors
+    /// As [`best`].
+    pub(super) fn read(&mut self, logits: &[f32]) -> Result<(), SampleError> {
+        self.values.clear();
+        for stretch in logits.chunks(STRETCH) {
+            let (max, numbers) = largest(stretch);
+            if !numbers {
+                return Err(first_wrong(logits));
+            }
+            self.values.push(max);
+        }
+        let none = self.values.iter().all(|max| *max == f32::NEG_INFINITY);
+        if none { Err(SampleError::NoneLeft) } else { Ok(()) }
+    }
+
+    /// What the `k` best logits are not below: the largest of that many stretches are not.
+    pub(super) fn floor(&mut self, k: usize) -> f32 {
+        if k == 0 || k > self.values.len() {
+            return f32::NEG_INFINITY;
+        }
+        self.sorted.clone_from(&self.values);
+        *self.sorted.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
+    }
+}
+
 /// The token with the highest logit, the first of several.
 ///
 /// # Errors
@@ -70,8 +109,11 @@ mod tests {
         for (at, bad) in [(0, f32::NAN), (17, f32::INFINITY), (2047, -f32::NAN)] {
             let mut x = vec![1.0; 2048];
             x[at] = bad;
-            let Err(SampleError::NotFinite { token, value }) = best(&x) else { panic!("{bad}") };
-            assert_eq!((token as usize, value.is_nan()), (at, bad.is_nan()));
+            let read = Maxima::default().read(&x).map(|()| 0);
+            for found in [best(&x), read] {
+                let Err(SampleError::NotFinite { token, value }) = found else { panic!("{bad}") };
+                assert_eq!((token as usize, value.is_nan()), (at, bad.is_nan()));
+            }
         }
         assert_eq!(best(&[f32::NEG_INFINITY; 40]), Err(SampleError::NoneLeft));
         assert_eq!(best(&[]), Err(SampleError::NoneLeft));

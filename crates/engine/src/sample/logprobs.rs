@@ -24,7 +24,7 @@ pub fn logprobs(
     let logprob = |logit: f32| (f64::from(logit) - log_sum) as f32;
     let mut top = Candidates::default();
     if k > 0 {
-        top_k::gather(logits, k, &mut top);
+        top_k::gather(logits, k, &mut top)?;
         top.list.sort_unstable_by(Candidate::rank);
     }
     let top = top.list.iter().map(|c| (c.id, logprob(c.logit))).collect();

@@ -168,12 +168,11 @@ impl Sampler {
         for stage in &mut self.adjust {
             stage.adjust(logits);
         }
-        let best = greedy::best(logits)?;
         if matches!(self.pick, Pick::Greedy) && self.narrow.is_empty() {
-            return Ok(best);
+            return greedy::best(logits);
         }
         let kept = &mut self.candidates;
-        top_k::gather(logits, self.top_k, kept);
+        top_k::gather(logits, self.top_k, kept)?;
         for stage in &self.narrow {
             stage.narrow(kept, &mut self.rng);
         }

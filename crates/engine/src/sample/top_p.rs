@@ -67,7 +67,7 @@ mod tests {
                 let mut expected: Vec<u32> = before.map(|i| *i as u32).collect();
                 expected.sort_unstable();
                 let mut kept = Candidates::default();
-                top_k::gather(&x, 0, &mut kept);
+                top_k::gather(&x, 0, &mut kept).expect("numbers");
                 narrow(&mut kept, p);
                 let found: Vec<u32> = kept.list.iter().map(|c| c.id).collect();
                 assert_eq!(found, expected, "{count} candidates, p {p}");

@@ -61,7 +61,7 @@ mod tests {
             let entropy: f64 = p.iter().map(|p| -p * p.ln()).sum();
             for typical_p in [0.05, 0.2, 0.5, 0.9, 0.99] {
                 let mut kept = Candidates::default();
-                top_k::gather(&x, 0, &mut kept);
+                top_k::gather(&x, 0, &mut kept).expect("numbers");
                 narrow(&mut kept, typical_p);
                 let distance = |id: usize| (-p[id].ln() - entropy).abs();
                 let is_kept = |id: &usize| kept.list.iter().any(|c| c.id as usize == *id);

@@ -1,15 +1,19 @@
-//! What every format's folder is written against: the [`Block`] trait and loops over whole rows.
+//! What every format's folder is written against: the traits [`Block`] and [`Encode`], and loops
+//! over whole rows.
 //!
 //! Holds no layout of a format.
 
 /// A format of `N` elements in blocks of `B` bytes.
 ///
-/// Both functions work on arrays of fixed size, so that bounds are checked when compiling and the
-/// inner loops become vector code.
+/// Works on arrays of fixed size, as [`Encode`] does, so that bounds are checked when compiling and
+/// the inner loops become vector code.
 pub(super) trait Block<const N: usize, const B: usize> {
     /// Writes the block's values to `out`. Any bytes are valid: no panic, whatever the scales hold.
     fn decode(block: &[u8; B], out: &mut [f32; N]);
+}
 
+/// A format with a plain rule by which it is written.
+pub(super) trait Encode<const N: usize, const B: usize>: Block<N, B> {
     /// Writes `x` to `block`, every byte of it.
     fn encode(x: &[f32; N], block: &mut [u8; B]);
 }
@@ -25,7 +29,7 @@ pub(super) fn decode_row<F: Block<N, B>, const N: usize, const B: usize>(
 }
 
 /// Encodes whole blocks; the caller has checked the lengths.
-pub(super) fn encode_row<F: Block<N, B>, const N: usize, const B: usize>(
+pub(super) fn encode_row<F: Encode<N, B>, const N: usize, const B: usize>(
     x: &[f32],
     bytes: &mut [u8],
 ) {

@@ -27,7 +27,7 @@ pub(crate) mod tile;
 pub(crate) mod tq1_0;
 pub(crate) mod tq2_0;
 
-use block::{Block, decode_row, encode_row};
+use block::{Encode, decode_row, encode_row};
 
 /// Element type of a tensor, with GGUF's numeric ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,7 +67,7 @@ struct Format {
 impl Format {
     /// An entry of the list; `N` elements and `B` bytes to a block, which the compiler checks
     /// against `F`.
-    const fn of<F: Block<N, B>, const N: usize, const B: usize>(
+    const fn of<F: Encode<N, B>, const N: usize, const B: usize>(
         ty: TensorType,
         id: u32,
         name: &'static str,

@@ -1,6 +1,6 @@
 //! F16: little-endian IEEE half precision, 2 bytes each; and the f16 scales of the other formats.
 
-use super::block::{Block, part};
+use super::block::{Block, Encode, part};
 
 pub(super) struct F16;
 
@@ -9,7 +9,9 @@ impl Block<1, 2> for F16 {
     fn decode(block: &[u8; 2], out: &mut [f32; 1]) {
         out[0] = to_f32(u16::from_le_bytes(*block));
     }
+}
 
+impl Encode<1, 2> for F16 {
     fn encode(x: &[f32; 1], block: &mut [u8; 2]) {
         *block = bytes_of(x[0]);
     }

@@ -9,7 +9,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, inverse, part_mut, signed_peak};
+use super::block::{Block, Encode, inverse, part_mut, signed_peak};
 use super::{f16, q4_0};
 
 /// The levels of IQ4_NL and IQ4_XS: denser near zero.
@@ -26,7 +26,9 @@ impl Block<32, 18> for IQ4_NL {
         let [_, _, quants @ ..] = block;
         decode_nibbles(d, &LEVELS, quants, out);
     }
+}
 
+impl Encode<32, 18> for IQ4_NL {
     /// The value of largest magnitude becomes level -127.
     fn encode(x: &[f32; 32], block: &mut [u8; 18]) {
         let d = f16::rounded(signed_peak(x) / -127.0);

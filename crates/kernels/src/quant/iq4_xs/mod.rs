@@ -11,7 +11,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, part, part_mut};
+use super::block::{Block, Encode, part, part_mut};
 use super::k_rule::Symmetric;
 use super::{f16, iq4_nl, q4_0};
 
@@ -27,7 +27,9 @@ impl Block<256, 136> for IQ4_XS {
             iq4_nl::decode_nibbles(scale, &iq4_nl::LEVELS, part(block, 8 + 16 * s), out);
         }
     }
+}
 
+impl Encode<256, 136> for IQ4_XS {
     fn encode(x: &[f32; 256], block: &mut [u8; 136]) {
         let rule = Symmetric::<8>::of(x, 127.0, 32.0);
         *part_mut(block, 0) = f16::bytes_of(rule.d);

@@ -9,7 +9,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, part_mut, signed_peak};
+use super::block::{Block, Encode, part_mut, signed_peak};
 use super::{iq4_nl, q4_0};
 
 /// E2M1 numbers, doubled so that they are integers.
@@ -23,7 +23,9 @@ impl Block<32, 17> for MXFP4 {
         let [e, quants @ ..] = block;
         iq4_nl::decode_nibbles(half_power(*e), &LEVELS, quants, out);
     }
+}
 
+impl Encode<32, 17> for MXFP4 {
     /// The exponent puts the largest magnitude into E2M1's top octave, 4 to 6.
     fn encode(x: &[f32; 32], block: &mut [u8; 17]) {
         let peak = signed_peak(x).abs();

@@ -11,7 +11,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, part, part_mut};
+use super::block::{Block, Encode, part, part_mut};
 use super::f16;
 use super::k_rule::Affine;
 
@@ -32,7 +32,9 @@ impl Block<256, 84> for Q2_K {
             }
         }
     }
+}
 
+impl Encode<256, 84> for Q2_K {
     fn encode(x: &[f32; 256], block: &mut [u8; 84]) {
         let rule = Affine::<16>::of(x, 3.0, 15.0);
         let codes: &mut [u8; 16] = part_mut(block, 0);

@@ -11,7 +11,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, part, part_mut};
+use super::block::{Block, Encode, part, part_mut};
 use super::k_rule::Symmetric;
 use super::{f16, q2_k};
 
@@ -34,7 +34,9 @@ impl Block<256, 110> for Q3_K {
             }
         }
     }
+}
 
+impl Encode<256, 110> for Q3_K {
     fn encode(x: &[f32; 256], block: &mut [u8; 110]) {
         let rule = Symmetric::<16>::of(x, 4.0, 32.0);
         let quants = rule.normalized(x).map(|x| (x.round().clamp(-4.0, 3.0) + 4.0) as u8);

@@ -9,7 +9,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, inverse, part_mut, signed_peak};
+use super::block::{Block, Encode, inverse, part_mut, signed_peak};
 use super::f16;
 
 pub(super) struct Q4_0;
@@ -25,7 +25,9 @@ impl Block<32, 18> for Q4_0 {
             *high = d * (i32::from(q >> 4) - 8) as f32;
         }
     }
+}
 
+impl Encode<32, 18> for Q4_0 {
     /// The value of largest magnitude becomes -8, the end of the longer half of the range.
     fn encode(x: &[f32; 32], block: &mut [u8; 18]) {
         let d = signed_peak(x) / -8.0;

@@ -10,7 +10,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, extremes, inverse, part, part_mut};
+use super::block::{Block, Encode, extremes, inverse, part, part_mut};
 use super::{f16, q4_0};
 
 pub(super) struct Q4_1;
@@ -26,7 +26,9 @@ impl Block<32, 20> for Q4_1 {
             *high = d * f32::from(q >> 4) + m;
         }
     }
+}
 
+impl Encode<32, 20> for Q4_1 {
     fn encode(x: &[f32; 32], block: &mut [u8; 20]) {
         let (lo, hi) = extremes(x);
         let d = (hi - lo) / 15.0;

@@ -11,7 +11,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, part, part_mut};
+use super::block::{Block, Encode, part, part_mut};
 use super::f16;
 use super::k_rule::Affine;
 
@@ -33,7 +33,9 @@ impl Block<256, 144> for Q4_K {
             }
         }
     }
+}
 
+impl Encode<256, 144> for Q4_K {
     fn encode(x: &[f32; 256], block: &mut [u8; 144]) {
         let rule = Affine::<8>::of(x, 15.0, 63.0);
         *part_mut(block, 0) = f16::bytes_of(rule.d);

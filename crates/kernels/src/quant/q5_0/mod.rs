@@ -10,7 +10,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, inverse, part, part_mut, signed_peak};
+use super::block::{Block, Encode, inverse, part, part_mut, signed_peak};
 use super::{f16, q4_0};
 
 pub(super) struct Q5_0;
@@ -24,7 +24,9 @@ impl Block<32, 22> for Q5_0 {
             *out = d * (i32::from(q) - 16) as f32;
         }
     }
+}
 
+impl Encode<32, 22> for Q5_0 {
     /// The value of largest magnitude becomes -16, the end of the longer half of the range.
     fn encode(x: &[f32; 32], block: &mut [u8; 22]) {
         let d = signed_peak(x) / -16.0;

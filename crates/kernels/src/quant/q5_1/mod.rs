@@ -11,7 +11,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, extremes, inverse, part, part_mut};
+use super::block::{Block, Encode, extremes, inverse, part, part_mut};
 use super::{f16, q4_0, q5_0};
 
 pub(super) struct Q5_1;
@@ -25,7 +25,9 @@ impl Block<32, 24> for Q5_1 {
             *out = d * f32::from(q) + m;
         }
     }
+}
 
+impl Encode<32, 24> for Q5_1 {
     fn encode(x: &[f32; 32], block: &mut [u8; 24]) {
         let (lo, hi) = extremes(x);
         let d = (hi - lo) / 31.0;

@@ -12,7 +12,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, part, part_mut};
+use super::block::{Block, Encode, part, part_mut};
 use super::k_rule::Affine;
 use super::{f16, q4_k};
 
@@ -35,7 +35,9 @@ impl Block<256, 176> for Q5_K {
             }
         }
     }
+}
 
+impl Encode<256, 176> for Q5_K {
     fn encode(x: &[f32; 256], block: &mut [u8; 176]) {
         let rule = Affine::<8>::of(x, 31.0, 63.0);
         let quants = rule.quants(x, 31.0);

@@ -11,7 +11,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, part, part_mut};
+use super::block::{Block, Encode, part, part_mut};
 use super::k_rule::Symmetric;
 use super::{f16, q2_k};
 
@@ -35,7 +35,9 @@ impl Block<256, 210> for Q6_K {
             }
         }
     }
+}
 
+impl Encode<256, 210> for Q6_K {
     fn encode(x: &[f32; 256], block: &mut [u8; 210]) {
         let rule = Symmetric::<16>::of(x, 32.0, 128.0);
         let quants = rule.normalized(x).map(|x| (x.round().clamp(-32.0, 31.0) + 32.0) as u8);

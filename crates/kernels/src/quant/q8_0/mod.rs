@@ -10,7 +10,7 @@
 pub(crate) mod planes;
 pub(crate) mod tile;
 
-use super::block::{Block, inverse, part_mut, signed_peak};
+use super::block::{Block, Encode, inverse, part_mut, signed_peak};
 use super::f16;
 
 pub(super) struct Q8_0;
@@ -24,7 +24,9 @@ impl Block<32, 34> for Q8_0 {
             *out = d * f32::from(q as i8);
         }
     }
+}
 
+impl Encode<32, 34> for Q8_0 {
     fn encode(x: &[f32; 32], block: &mut [u8; 34]) {
         let d = signed_peak(x).abs() / 127.0;
         let inv = inverse(d);

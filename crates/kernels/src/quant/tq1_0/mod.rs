@@ -12,7 +12,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, inverse, part, part_mut, signed_peak};
+use super::block::{Block, Encode, inverse, part, part_mut, signed_peak};
 use super::f16;
 
 #[allow(non_camel_case_types)]
@@ -26,7 +26,9 @@ impl Block<256, 54> for TQ1_0 {
             *out = d * (i32::from(digit) - 1) as f32;
         }
     }
+}
 
+impl Encode<256, 54> for TQ1_0 {
     fn encode(x: &[f32; 256], block: &mut [u8; 54]) {
         let d = signed_peak(x).abs();
         *part_mut(block, 0) = pack_all(&ternary(x, d));

@@ -9,7 +9,7 @@
 
 pub(crate) mod tile;
 
-use super::block::{Block, part, part_mut, signed_peak};
+use super::block::{Block, Encode, part, part_mut, signed_peak};
 use super::{f16, q2_k, tq1_0};
 
 #[allow(non_camel_case_types)]
@@ -27,7 +27,9 @@ impl Block<256, 66> for TQ2_0 {
             }
         }
     }
+}
 
+impl Encode<256, 66> for TQ2_0 {
     fn encode(x: &[f32; 256], block: &mut [u8; 66]) {
         let d = signed_peak(x).abs();
         *part_mut(block, 0) = q2_k::pack_bit_pairs(&tq1_0::ternary(x, d));

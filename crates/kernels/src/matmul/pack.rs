@@ -8,7 +8,7 @@ use crate::disjoint::Disjoint;
 use crate::mem::Pages;
 use crate::pool::Pool;
 use crate::quant::TensorType;
-use crate::quant::tile::Tile;
+use crate::quant::tile::{Source, Tile};
 
 /// Bytes of the file in a piece: small beside any model, and milliseconds of work for all threads.
 const PIECE: usize = 16 << 20;
@@ -67,8 +67,9 @@ pub(super) fn int<T: Tile>(
     let lanes = pool.cpu().lanes();
     let block_bytes = T::TYPE.block_bytes();
     let count = row_bytes / block_bytes;
-    let mut pages = room(rows, count * T::UNITS, lanes)?;
-    let tile_bytes = lanes * count * T::UNITS;
+    let units = T::Read::UNITS;
+    let mut pages = room(rows, count * units, lanes)?;
+    let tile_bytes = lanes * count * units;
     let out = Disjoint::new(pages.as_mut_slice());
     let bytes: &[u8] = data;
     tiles(pool, data, (rows, lanes), &|tile| {
@@ -77,7 +78,7 @@ pub(super) fn int<T: Tile>(
         let absent = [0u8; 256];
         let absent = &absent[..block_bytes];
         let mut row_blocks: [&[u8]; 16] = [absent; 16];
-        for (b, out) in out.chunks_exact_mut(lanes * T::UNITS).enumerate() {
+        for (b, out) in out.chunks_exact_mut(lanes * units).enumerate() {
             let row_blocks = &mut row_blocks[..lanes];
             blocks(bytes, (rows, row_bytes), (tile * lanes, b), absent, row_blocks);
             T::pack(row_blocks, out);

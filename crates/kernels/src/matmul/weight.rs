@@ -289,7 +289,8 @@ impl Weight {
                 let block = &mut block[..block_bytes];
                 for (b, out) in out.chunks_exact_mut(block_len).enumerate() {
                     with_tile!(self.ty, T => {
-                        let tile = &tile[b * T::UNITS * lanes..][..T::UNITS * lanes];
+                        let units = <T as Tile>::Read::UNITS;
+                        let tile = &tile[b * units * lanes..][..units * lanes];
                         T::restore(tile, lanes, r % lanes, block);
                     }, unreachable!("{} has no tiles", self.ty));
                     dequantize(self.ty, block, out);
@@ -366,7 +367,7 @@ impl Weight {
     ) {
         match &self.form {
             Form::Int(pages) => with_tile!(self.ty, T => self.cpu.run(IntTiles {
-                format: PhantomData::<T>,
+                format: PhantomData::<<T as Tile>::Read>,
                 weights: pages.as_slice()[tiles.start * self.tile_bytes()..].as_ptr(),
                 blocks: self.cols / self.ty.block_len(),
                 first_tile: tiles.start,

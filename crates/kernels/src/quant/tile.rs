@@ -69,7 +69,9 @@ pub(crate) trait Source: Copy + Send + Sync + 'static {
 }
 
 /// A format's tile.
-pub(crate) trait Tile: Source {
+pub(crate) trait Tile {
+    /// What the kernel reads; formats whose tiles look alike share it, and so its code.
+    type Read: Source;
     /// The type it packs.
     const TYPE: TensorType;
 

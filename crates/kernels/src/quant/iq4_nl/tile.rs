@@ -11,6 +11,7 @@ use crate::isa::Isa;
 pub(crate) struct Iq4NlTile;
 
 impl Tile for Iq4NlTile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::IQ4_NL;
 
     #[inline]

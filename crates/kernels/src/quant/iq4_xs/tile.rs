@@ -17,6 +17,7 @@ pub(crate) struct Iq4XsTile;
 const HEAD: usize = 2 + 8;
 
 impl Tile for Iq4XsTile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::IQ4_XS;
 
     #[inline]

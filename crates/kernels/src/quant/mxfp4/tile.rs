@@ -15,6 +15,7 @@ pub(crate) struct Mxfp4Tile;
 const RAISED: [u8; 16] = level_table(&super::LEVELS, 16);
 
 impl Tile for Mxfp4Tile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::MXFP4;
 
     #[inline]

@@ -15,6 +15,7 @@ pub(crate) struct Q2KTile;
 const HEAD: usize = 4 + 16;
 
 impl Tile for Q2KTile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q2_K;
 
     #[inline]

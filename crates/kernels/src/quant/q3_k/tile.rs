@@ -17,6 +17,7 @@ pub(crate) struct Q3KTile;
 const HEAD: usize = 2 + 16;
 
 impl Tile for Q3KTile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q3_K;
 
     #[inline]

@@ -10,6 +10,7 @@ use crate::isa::Isa;
 pub(crate) struct Q4_0Tile;
 
 impl Tile for Q4_0Tile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q4_0;
 
     #[inline]

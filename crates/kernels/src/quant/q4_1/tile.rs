@@ -11,6 +11,7 @@ use crate::isa::Isa;
 pub(crate) struct Q4_1Tile;
 
 impl Tile for Q4_1Tile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q4_1;
 
     #[inline]

@@ -15,6 +15,7 @@ pub(crate) struct Q4KTile;
 pub(in crate::quant) const HEAD: usize = 4 + 8 + 8;
 
 impl Tile for Q4KTile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q4_K;
 
     #[inline]

@@ -12,6 +12,7 @@ use crate::isa::Isa;
 pub(crate) struct Q5_0Tile;
 
 impl Tile for Q5_0Tile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q5_0;
 
     #[inline]

@@ -12,6 +12,7 @@ use crate::isa::Isa;
 pub(crate) struct Q5_1Tile;
 
 impl Tile for Q5_1Tile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q5_1;
 
     #[inline]

@@ -12,6 +12,7 @@ use crate::isa::Isa;
 pub(crate) struct Q5KTile;
 
 impl Tile for Q5KTile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q5_K;
 
     #[inline]

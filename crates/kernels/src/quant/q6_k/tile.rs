@@ -15,6 +15,7 @@ pub(crate) struct Q6KTile;
 const HEAD: usize = 2 + 16;
 
 impl Tile for Q6KTile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q6_K;
 
     #[inline]

@@ -9,6 +9,7 @@ use crate::isa::Isa;
 pub(crate) struct Q8_0Tile;
 
 impl Tile for Q8_0Tile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::Q8_0;
 
     #[inline]

@@ -5,13 +5,12 @@ use super::super::TensorType;
 use super::super::tile::*;
 use super::super::tq2_0::tile::{Tq2_0Tile, pack_ternary, restore_ternary};
 use super::{digits, pack_all};
-use crate::isa::Isa;
 
 /// See the file's head.
-#[derive(Clone, Copy)]
 pub(crate) struct Tq1_0Tile;
 
 impl Tile for Tq1_0Tile {
+    type Read = Tq2_0Tile;
     const TYPE: TensorType = TensorType::TQ1_0;
 
     #[inline]
@@ -28,24 +27,5 @@ impl Tile for Tq1_0Tile {
     fn restore(tile: &[u8], lanes: usize, lane: usize, block: &mut [u8]) {
         let quants = restore_ternary(tile, lanes, lane, &mut block[52..54]);
         block[..52].copy_from_slice(&pack_all(&quants));
-    }
-}
-
-impl Source for Tq1_0Tile {
-    const UNITS: usize = Tq2_0Tile::UNITS;
-    const RUNS: usize = Tq2_0Tile::RUNS;
-    const DOT: DotForm = Tq2_0Tile::DOT;
-    const HAS_MIN: bool = Tq2_0Tile::HAS_MIN;
-
-    #[inline(always)]
-    unsafe fn pair<I: Isa>(isa: I, p: *const u8, run: usize, pair: usize) -> (I::Bytes, I::Bytes) {
-        // SAFETY: as the caller's, the layouts are the same.
-        unsafe { Tq2_0Tile::pair(isa, p, run, pair) }
-    }
-
-    #[inline(always)]
-    unsafe fn scale<I: Isa>(isa: I, p: *const u8, run: usize) -> ScaleMin<I::Floats> {
-        // SAFETY: as above.
-        unsafe { Tq2_0Tile::scale(isa, p, run) }
     }
 }

@@ -12,6 +12,7 @@ use crate::isa::Isa;
 pub(crate) struct Tq2_0Tile;
 
 impl Tile for Tq2_0Tile {
+    type Read = Self;
     const TYPE: TensorType = TensorType::TQ2_0;
 
     #[inline]

@@ -16,12 +16,17 @@ import numpy as np
 from gguf import quants
 from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType as T
 
+# Stands for the scale of IQ1_M, whose nibbles are the highest of four words.
+NIBBLES = -1
+
 # Type: where its f16 scales stand in a block.
 DECODE = {
     T.F32: [], T.F16: [], T.BF16: [], T.MXFP4: [],
     T.Q8_0: [0], T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2],
     T.Q2_K: [80, 82], T.Q3_K: [108], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208],
     T.IQ4_NL: [0], T.IQ4_XS: [0], T.TQ1_0: [52], T.TQ2_0: [64],
+    T.IQ1_S: [0], T.IQ1_M: [NIBBLES],
+    T.IQ2_XXS: [0], T.IQ2_XS: [0], T.IQ2_S: [0], T.IQ3_XXS: [0], T.IQ3_S: [0],
 }
 ENCODE = [T.F16, T.BF16, T.Q8_0, T.Q4_0, T.Q4_1, T.Q5_0, T.Q5_1, T.TQ1_0, T.TQ2_0, T.MXFP4]
 
@@ -33,7 +38,33 @@ F32_EDGES = [
     0x00000000, 0x80000000, 0x00000001, 0x007FFFFF, 0x00800000, 0x7F7FFFFF, 0xFF800000, 0x7FC00001,
 ]
 
+
+def bits(at, count):
+    return list(range(at, at + count))
+
+
+# Types with a codebook: groups in a block, and the bits, lowest first, that hold the place of one.
+PLACES = {
+    T.IQ1_S: (32, lambda g: bits(16 + 8 * g, 8) + bits(272 + g // 4 * 16 + g % 4 * 3, 3)),
+    T.IQ1_M: (32, lambda g: bits(8 * g, 8) + bits(256 + 4 * g, 3)),
+    T.IQ2_XXS: (32, lambda g: bits(16 + g // 4 * 64 + g % 4 * 8, 8)),
+    T.IQ2_XS: (32, lambda g: bits(16 + 16 * g, 9)),
+    T.IQ2_S: (32, lambda g: bits(16 + 8 * g, 8) + bits(528 + 2 * g, 2)),
+    T.IQ3_XXS: (64, lambda g: bits(16 + 8 * g, 8)),
+    T.IQ3_S: (64, lambda g: bits(16 + 8 * g, 8) + bits(528 + g, 1)),
+}
+
 rng = np.random.default_rng(20261121)
+
+
+def put_scales(blocks, at, values):
+    """Writes an f16 bit pattern to each block."""
+    if at == NIBBLES:
+        for i in range(4):
+            byte = blocks[:, 49 + 2 * i]
+            byte[:] = (byte & 15) | ((values >> (4 * i) & 15) << 4).astype(np.uint8)
+    else:
+        blocks[:, at:at + 2] = values.astype("<u2").view(np.uint8).reshape(-1, 2)
 
 
 def random_blocks(count, size, scales):
@@ -41,7 +72,19 @@ def random_blocks(count, size, scales):
     blocks = rng.integers(0, 256, (count, size), dtype=np.uint8)
     for at in scales:
         values = rng.normal(0, 0.02, count).astype(np.float16)
-        blocks[:, at:at + 2] = values.view(np.uint8).reshape(count, 2)
+        put_scales(blocks, at, values.view(np.uint16))
+    return blocks
+
+
+def codebook_blocks(ty, size, scales):
+    """Random blocks in which 2048 groups have all places of the codebook in turn."""
+    groups, place_bits = PLACES[ty]
+    blocks = random_blocks(2048 // groups, size, scales)
+    for g in range(groups):
+        places = np.arange(len(blocks)) * groups + g
+        for i, bit in enumerate(place_bits(g)):
+            byte, bit = blocks[:, bit // 8], bit % 8
+            byte[:] = (byte & (255 ^ 1 << bit)) | (places >> i & 1) << bit
     return blocks
 
 
@@ -60,19 +103,21 @@ def decode_blocks(ty, scales):
     ramp = (np.arange(256)[:, None] + np.arange(size)[None, :]).astype(np.uint8)
     ramp = ramp[::size] if length == 256 else ramp[::8]
     for at in scales:
-        ramp[:, at:at + 2] = [0x00, 0x3C]
+        put_scales(ramp, at, np.full(len(ramp), 0x3C00))
     parts.append(ramp)
     for fill in (0x00, 0xFF):
         parts.append(np.full((1, size), fill, dtype=np.uint8))
     for edge in F16_EDGES if scales else []:
         block = random_blocks(1, size, scales)
         for at in scales:
-            block[0, at:at + 2] = [edge & 255, edge >> 8]
+            put_scales(block, at, np.full(1, edge))
         parts.append(block)
     if ty == T.MXFP4:
         exponents = random_blocks(8, size, [])
         exponents[:, 0] = [0, 1, 2, 3, 127, 128, 254, 255]
         parts.append(exponents)
+    if ty in PLACES:
+        parts.append(codebook_blocks(ty, size, scales))
     return np.concatenate(parts)
 
 

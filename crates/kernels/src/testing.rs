@@ -40,7 +40,7 @@ pub(crate) fn all_cpus() -> Vec<Cpu> {
     cpus
 }
 
-/// Where a block of `ty` has its f16 scales, if it has any.
+/// Where a block of `ty` has its f16 scales, if it has any as such.
 fn scales(ty: TensorType) -> &'static [usize] {
     match ty {
         TensorType::Q4_0 | TensorType::Q5_0 | TensorType::Q8_0 | TensorType::IQ4_NL => &[0],
@@ -51,35 +51,49 @@ fn scales(ty: TensorType) -> &'static [usize] {
         TensorType::Q3_K => &[108],
         TensorType::TQ1_0 => &[52],
         TensorType::TQ2_0 => &[64],
-        TensorType::F32 | TensorType::F16 | TensorType::BF16 | TensorType::MXFP4 => &[],
+        TensorType::IQ1_S | TensorType::IQ2_XXS | TensorType::IQ2_XS | TensorType::IQ2_S => &[0],
+        TensorType::IQ3_XXS | TensorType::IQ3_S => &[0],
+        TensorType::F32 | TensorType::F16 | TensorType::BF16 => &[],
+        TensorType::MXFP4 | TensorType::IQ1_M => &[],
     }
 }
 
-/// `rows` rows of `cols` weights: quantised numbers, random bytes with sane scales, and blocks of
-/// equal bytes (smallest and largest quants) with scales up to the largest f16.
+/// `rows` rows of `cols` weights: quantised numbers (but of types that are not written), random
+/// bytes with sane scales, and blocks of equal bytes (smallest and largest quants) with scales up
+/// to the largest f16.
 pub(crate) fn weights(ty: TensorType, rows: usize, cols: usize, seed: u64) -> Vec<u8> {
     let mut rng = Rng::new(seed);
     let mut bytes = vec![0; rows * ty.row_bytes(cols).unwrap()];
-    quantize(ty, &rng.floats(rows * cols), &mut bytes).unwrap();
-    if scales(ty).is_empty() {
+    if ty.is_written() {
+        quantize(ty, &rng.floats(rows * cols), &mut bytes).unwrap();
+    }
+    let scales = scales(ty);
+    if scales.is_empty() && ty.is_written() {
         return bytes;
     }
     for block in bytes.chunks_exact_mut(ty.block_bytes()) {
         match rng.below(8) {
-            0..4 => continue,
+            0..4 if ty.is_written() => continue,
             4 => block.fill([0x00, 0xff, 0x80, 0x7f, 0x0f, 0xf0][rng.below(6)]),
             _ => block.iter_mut().for_each(|byte| *byte = rng.next() as u8),
         }
-        for &at in scales(ty) {
-            // Zero, the smallest, an ordinary one of either sign, the largest.
-            let scale: u16 = match rng.below(16) {
-                0 => 0,
-                1 => 1,
-                2 => 0x7bff,
-                3 => 0xfbff,
-                _ => 0x2000 | (rng.next() as u16 & 0x83ff),
-            };
-            block[at..at + 2].copy_from_slice(&scale.to_le_bytes());
+        // Zero, the smallest, an ordinary one of either sign, the largest.
+        let mut scale = || match rng.below(16) {
+            0 => 0u16,
+            1 => 1,
+            2 => 0x7bff,
+            3 => 0xfbff,
+            _ => 0x2000 | (rng.next() as u16 & 0x83ff),
+        };
+        if ty == TensorType::IQ1_M {
+            let scale = scale();
+            for i in 0..4 {
+                let byte = &mut block[49 + 2 * i];
+                *byte = *byte & 15 | ((scale >> (4 * i)) as u8) << 4;
+            }
+        }
+        for &at in scales {
+            block[at..at + 2].copy_from_slice(&scale().to_le_bytes());
         }
     }
     bytes

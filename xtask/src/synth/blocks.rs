@@ -54,9 +54,14 @@ pub(super) fn near_one(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| 1.0 + 0.1 * random.signed_unit()).collect()
 }
 
-/// Root mean square of IQ4_NL's sixteen levels, and of MXFP4's.
+/// Root mean square of IQ4_NL's sixteen levels, of MXFP4's, and of the groups in IQ1's codebook.
 const IQ4_LEVELS: f32 = 67.44;
 const MXFP4_LEVELS: f32 = 5.852;
+const IQ1_LEVELS: f32 = 0.7809;
+
+/// Root mean square of the odd numbers below 16 and below 32: scales of the codebook types.
+const ODD_16: f32 = 9.22;
+const ODD_32: f32 = 18.47;
 
 /// Fills a row of whole blocks with values of mean zero and this standard deviation.
 pub(super) fn fill(ty: TensorType, row: &mut [u8], deviation: f32, seed: u64) {
@@ -116,6 +121,21 @@ fn scale(ty: TensorType, block: &mut [u8], deviation: f32, random: &mut Random) 
             }
             put(block, 64, deviation / 0.707);
         }
+        TensorType::IQ1_S => put(block, 0, deviation / (IQ1_LEVELS * ODD_16)),
+        TensorType::IQ1_M => {
+            // The scale's nibbles are the highest of the last four words.
+            let scale = f16::from_f32(deviation / (IQ1_LEVELS * ODD_16)).to_bits();
+            for i in 0..4 {
+                let byte = &mut block[49 + 2 * i];
+                *byte = *byte & 15 | ((scale >> (4 * i)) as u8) << 4;
+            }
+        }
+        // The first divisor is the root mean square of the type's codebook.
+        TensorType::IQ2_XXS => put(block, 0, deviation / (23.12 / 8.0 * ODD_32)),
+        TensorType::IQ2_XS => put(block, 0, deviation / (24.22 / 8.0 * ODD_32)),
+        TensorType::IQ2_S => put(block, 0, deviation / (24.43 / 8.0 * ODD_32)),
+        TensorType::IQ3_XXS => put(block, 0, deviation / (30.85 / 4.0 * ODD_32)),
+        TensorType::IQ3_S => put(block, 0, deviation / (7.594 * ODD_32)),
         TensorType::MXFP4 => {
             let exponent = (deviation / MXFP4_LEVELS).log2().round();
             block[0] = (exponent + 128.0).clamp(1.0, 254.0) as u8;

@@ -130,7 +130,7 @@ impl Isa for Avx2 {
             let sums = _mm256_sub_epi16(_mm256_setzero_si256(), sums);
             [_mm256_extract_epi32::<0>(sums), _mm256_extract_epi32::<4>(sums)]
         };
-        fn signed_start(_sums: *const i32) -> __m256i = _mm256_setzero_si256();
+        fn signed_start(_sums: *const i32, _shift: i32) -> __m256i = _mm256_setzero_si256();
         fn dot_signed(s: __m256i, w: __m256i, a: *const i32) -> __m256i = {
             let a = _mm256_sign_epi8(_mm256_set1_epi32(*a), w);
             let pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w), a);

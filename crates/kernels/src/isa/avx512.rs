@@ -127,8 +127,8 @@ impl Isa for Avx512 {
             let sums = _mm256_add_epi32(sums, _mm256_shuffle_epi32::<0b10_11_00_01>(sums));
             [-_mm256_extract_epi32::<0>(sums), -_mm256_extract_epi32::<4>(sums)]
         };
-        fn signed_start(sums: *const i32) -> __m512i =
-            _mm512_slli_epi32::<7>(_mm512_set1_epi32(*sums));
+        fn signed_start(sums: *const i32, shift: i32) -> __m512i =
+            _mm512_sll_epi32(_mm512_set1_epi32(*sums), _mm_cvtsi32_si128(shift));
         fn dot_signed(s: __m512i, w: __m512i, a: *const i32) -> __m512i = {
             let w = _mm512_xor_si512(w, _mm512_set1_epi8(-128));
             _mm512_dpbusd_epi32(s, w, _mm512_set1_epi32(*a))

@@ -134,8 +134,9 @@ pub(crate) trait Isa: Copy + Send + Sync + 'static {
     fn pin_ints(self, s: Self::Ints) -> Self::Ints;
     /// The sum as integers.
     fn dot_ints(self, s: Self::Dot) -> Self::Ints;
-    /// The start of a sum of signed weights; reads one word of sums.
-    unsafe fn signed_start(self, sums: *const i32) -> Self::Ints;
+    /// The start of a sum of signed weights; reads one word of sums, which times `2^shift` is 128
+    /// times the sum of the activations.
+    unsafe fn signed_start(self, sums: *const i32, shift: i32) -> Self::Ints;
     /// Adds signed weights times the four i8 (none is -128) at `a`.
     unsafe fn dot_signed(self, s: Self::Ints, w: Self::Bytes, a: *const i32) -> Self::Ints;
     /// `a + b`.

@@ -253,7 +253,7 @@ impl<const L: usize> Isa for Scalar<L> {
         s
     }
     #[inline]
-    unsafe fn signed_start(self, _sums: *const i32) -> [i32; L] {
+    unsafe fn signed_start(self, _sums: *const i32, _shift: i32) -> [i32; L] {
         [0; L]
     }
     #[inline(never)]

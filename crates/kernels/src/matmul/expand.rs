@@ -88,7 +88,7 @@ pub(super) unsafe fn expand<I: Isa, T: Source>(
             if T::HAS_MIN {
                 isa.store(out.add(36 * I::LANES).cast(), s.min);
             }
-            if matches!(T::DOT, DotForm::Halves | DotForm::HalvesLess) {
+            if matches!(T::DOT, DotForm::Halves | DotForm::HalvesLess | DotForm::SignedHalves) {
                 let to = out.add(Expanded::<T>::HALVES * I::LANES);
                 std::ptr::copy_nonoverlapping(T::halves::<I>(block, run).cast(), to, 2 * I::LANES);
             }

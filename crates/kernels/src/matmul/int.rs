@@ -230,6 +230,7 @@ unsafe fn dots<I: Isa, S: Source, const M: usize>(
     unsafe {
         match S::DOT {
             DotForm::Signed => out = signed_dots(isa, |i| S::pair(isa, w, run, i), q, meta),
+            DotForm::SignedHalves => out = signed_halves::<I, S, M>(isa, w, run, q, meta),
             DotForm::Halves => {
                 let k = S::halves::<I>(w, run);
                 let k = (isa.half_scales(k), isa.half_scales(k.add(I::LANES)));
@@ -359,12 +360,84 @@ pub(super) unsafe fn signed_dots<I: Isa, const M: usize>(
     let mut out = [isa.splat(0.0); M];
     // SAFETY: as the caller's.
     unsafe {
-        let mut s = [isa.signed_start(meta.add(Meta::Sum as usize * M).cast()); M];
-        for m in 1..M {
-            s[m] = isa.signed_start(meta.add(Meta::Sum as usize * M + m).cast());
+        let s = signed_starts::<I, M>(isa, meta.add(Meta::Sum as usize * M), 7);
+        let s = signed_pairs::<I, M>(isa, pair, q, s, 0..4);
+        for m in 0..M {
+            out[m] = isa.floats(s[m]);
         }
-        for i in 0..4 {
-            let (a, b) = pair(i);
+    }
+    out
+}
+
+/// As [`dots`], for [`DotForm::SignedHalves`]: both products and their sum are whole numbers that
+/// f32 holds. The sums of halves come times 32.
+///
+/// # Safety
+/// As [`dots`].
+#[inline(always)]
+unsafe fn signed_halves<I: Isa, S: Source, const M: usize>(
+    isa: I,
+    w: *const u8,
+    run: usize,
+    q: *const i32,
+    meta: *const u32,
+) -> [I::Floats; M] {
+    let mut out = [isa.splat(0.0); M];
+    // SAFETY: as the caller's.
+    unsafe {
+        let pair = |i| S::pair(isa, w, run, i);
+        let k = S::halves::<I>(w, run);
+        let (first, second) = (isa.load_i8(k), isa.load_i8(k.add(I::LANES)));
+        let s = signed_starts::<I, M>(isa, meta.add(Meta::FirstHalf as usize * M), 2);
+        let s = signed_pairs::<I, M>(isa, pair, q, s, 0..2);
+        for m in 0..M {
+            out[m] = isa.mul(isa.floats(s[m]), first);
+        }
+        let s = signed_starts::<I, M>(isa, meta.add(Meta::SecondHalf as usize * M), 2);
+        let s = signed_pairs::<I, M>(isa, pair, q, s, 2..4);
+        for m in 0..M {
+            out[m] = isa.fma(isa.floats(s[m]), second, out[m]);
+        }
+    }
+    out
+}
+
+/// Sums of signed weights at their beginning: those of the activations, times `2^shift`.
+///
+/// # Safety
+/// `sums` points to `M` words.
+#[inline(always)]
+unsafe fn signed_starts<I: Isa, const M: usize>(
+    isa: I,
+    sums: *const u32,
+    shift: i32,
+) -> [I::Ints; M] {
+    // SAFETY: as the caller's.
+    unsafe {
+        let mut s = [isa.signed_start(sums.cast(), shift); M];
+        for m in 1..M {
+            s[m] = isa.signed_start(sums.add(m).cast(), shift);
+        }
+        s
+    }
+}
+
+/// Adds the groups of `pairs`, as [`signed_dots`] has them.
+///
+/// # Safety
+/// As [`dots`].
+#[inline(always)]
+unsafe fn signed_pairs<I: Isa, const M: usize>(
+    isa: I,
+    pair: impl Fn(usize) -> (I::Bytes, I::Bytes),
+    q: *const i32,
+    mut s: [I::Ints; M],
+    pairs: Range<usize>,
+) -> [I::Ints; M] {
+    for i in pairs {
+        let (a, b) = pair(i);
+        // SAFETY: as the caller's.
+        unsafe {
             for m in 0..M {
                 s[m] = isa.pin_ints(isa.dot_signed(s[m], a, q.add(2 * i * M + m)));
             }
@@ -372,11 +445,8 @@ pub(super) unsafe fn signed_dots<I: Isa, const M: usize>(
                 s[m] = isa.pin_ints(isa.dot_signed(s[m], b, q.add((2 * i + 1) * M + m)));
             }
         }
-        for m in 0..M {
-            out[m] = isa.floats(s[m]);
-        }
     }
-    out
+    s
 }
 
 /// Asks for the weights that come [`AHEAD`] of a block of `units`.

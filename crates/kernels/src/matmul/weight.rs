@@ -12,8 +12,10 @@ use crate::cpu::Cpu;
 use crate::element::{Bf16, F16, F32};
 use crate::mem::Pages;
 use crate::pool::Pool;
+use crate::quant::codebook::tile::CodebookTile;
 use crate::quant::tile::{Source, Tile};
 use crate::quant::{TensorType, dequantize};
+use crate::quant::{iq1_m, iq1_s, iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs};
 use crate::quant::{
     iq4_nl, iq4_xs, mxfp4, q2_k, q3_k, q4_0, q4_1, q4_k, q5_0, q5_1, q5_k, q6_k, q8_0,
 };
@@ -97,6 +99,13 @@ macro_rules! with_tile {
             Q4_K q4_k::tile::Q4KTile,
             Q5_K q5_k::tile::Q5KTile,
             Q6_K q6_k::tile::Q6KTile,
+            IQ1_S iq1_s::tile::Iq1STile,
+            IQ1_M CodebookTile<iq1_m::IQ1_M, 3, 56>,
+            IQ2_XXS CodebookTile<iq2_xxs::IQ2_XXS, 3, 66>,
+            IQ2_XS CodebookTile<iq2_xs::IQ2_XS, 3, 74>,
+            IQ2_S CodebookTile<iq2_s::IQ2_S, 3, 82>,
+            IQ3_XXS CodebookTile<iq3_xxs::IQ3_XXS, 4, 98>,
+            IQ3_S CodebookTile<iq3_s::IQ3_S, 4, 110>,
             IQ4_NL iq4_nl::tile::Iq4NlTile,
             IQ4_XS iq4_xs::tile::Iq4XsTile,
             TQ1_0 tq1_0::tile::Tq1_0Tile,

@@ -2,13 +2,22 @@
 //!
 //! A format's layout, decoder and encoder are in the folder of its name (`F32` is in `fp32`,
 //! because a module called `f32` would hide the primitive). What the folders share is in
-//! `block.rs`; the rule by which K-quants are written is in `k_rule.rs`. Vector kernels are not
-//! here: see `matmul`.
+//! `block.rs`; the rule by which K-quants are written is in `k_rule.rs`; what IQ1, IQ2 and IQ3 have
+//! in common, their tables of groups above all, in `codebook`. Vector kernels are not here: see
+//! `matmul`.
 
 mod bf16;
 mod block;
+pub(crate) mod codebook;
 mod f16;
 mod fp32;
+pub(crate) mod iq1_m;
+pub(crate) mod iq1_s;
+pub(crate) mod iq2_s;
+pub(crate) mod iq2_xs;
+pub(crate) mod iq2_xxs;
+pub(crate) mod iq3_s;
+pub(crate) mod iq3_xxs;
 pub(crate) mod iq4_nl;
 pub(crate) mod iq4_xs;
 mod k_rule;
@@ -27,7 +36,7 @@ pub(crate) mod tile;
 pub(crate) mod tq1_0;
 pub(crate) mod tq2_0;
 
-use block::{Encode, decode_row, encode_row};
+use block::{Block, Encode, decode_row, encode_row};
 
 /// Element type of a tensor, with GGUF's numeric ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,13 +54,23 @@ pub enum TensorType {
     Q4_K,
     Q5_K,
     Q6_K,
+    IQ2_XXS,
+    IQ2_XS,
+    IQ3_XXS,
+    IQ1_S,
     IQ4_NL,
+    IQ3_S,
+    IQ2_S,
     IQ4_XS,
+    IQ1_M,
     BF16,
     TQ1_0,
     TQ2_0,
     MXFP4,
 }
+
+/// Writes values to whole blocks.
+type EncodeRow = fn(&[f32], &mut [u8]);
 
 /// What the list says about one type.
 struct Format {
@@ -61,7 +80,8 @@ struct Format {
     block_len: usize,
     block_bytes: usize,
     decode: fn(&[u8], &mut [f32]),
-    encode: fn(&[f32], &mut [u8]),
+    /// None if the format has no rule by which it is written.
+    encode: Option<EncodeRow>,
 }
 
 impl Format {
@@ -72,13 +92,22 @@ impl Format {
         id: u32,
         name: &'static str,
     ) -> Self {
-        let (decode, encode) = (decode_row::<F, N, B>, encode_row::<F, N, B>);
-        Self { ty, id, name, block_len: N, block_bytes: B, decode, encode }
+        Self { encode: Some(encode_row::<F, N, B>), ..Self::read_only::<F, N, B>(ty, id, name) }
+    }
+
+    /// As [`Format::of`], for a format that is only read.
+    const fn read_only<F: Block<N, B>, const N: usize, const B: usize>(
+        ty: TensorType,
+        id: u32,
+        name: &'static str,
+    ) -> Self {
+        let decode = decode_row::<F, N, B>;
+        Self { ty, id, name, block_len: N, block_bytes: B, decode, encode: None }
     }
 }
 
 /// The one list of supported types: code, elements and bytes in a block, GGUF's id and name.
-static FORMATS: [Format; 18] = [
+static FORMATS: [Format; 25] = [
     Format::of::<fp32::F32, 1, 4>(TensorType::F32, 0, "F32"),
     Format::of::<f16::F16, 1, 2>(TensorType::F16, 1, "F16"),
     Format::of::<q4_0::Q4_0, 32, 18>(TensorType::Q4_0, 2, "Q4_0"),
@@ -91,8 +120,15 @@ static FORMATS: [Format; 18] = [
     Format::of::<q4_k::Q4_K, 256, 144>(TensorType::Q4_K, 12, "Q4_K"),
     Format::of::<q5_k::Q5_K, 256, 176>(TensorType::Q5_K, 13, "Q5_K"),
     Format::of::<q6_k::Q6_K, 256, 210>(TensorType::Q6_K, 14, "Q6_K"),
+    Format::read_only::<iq2_xxs::IQ2_XXS, 256, 66>(TensorType::IQ2_XXS, 16, "IQ2_XXS"),
+    Format::read_only::<iq2_xs::IQ2_XS, 256, 74>(TensorType::IQ2_XS, 17, "IQ2_XS"),
+    Format::read_only::<iq3_xxs::IQ3_XXS, 256, 98>(TensorType::IQ3_XXS, 18, "IQ3_XXS"),
+    Format::read_only::<iq1_s::IQ1_S, 256, 50>(TensorType::IQ1_S, 19, "IQ1_S"),
     Format::of::<iq4_nl::IQ4_NL, 32, 18>(TensorType::IQ4_NL, 20, "IQ4_NL"),
+    Format::read_only::<iq3_s::IQ3_S, 256, 110>(TensorType::IQ3_S, 21, "IQ3_S"),
+    Format::read_only::<iq2_s::IQ2_S, 256, 82>(TensorType::IQ2_S, 22, "IQ2_S"),
     Format::of::<iq4_xs::IQ4_XS, 256, 136>(TensorType::IQ4_XS, 23, "IQ4_XS"),
+    Format::read_only::<iq1_m::IQ1_M, 256, 56>(TensorType::IQ1_M, 29, "IQ1_M"),
     Format::of::<bf16::BF16, 1, 2>(TensorType::BF16, 30, "BF16"),
     Format::of::<tq1_0::TQ1_0, 256, 54>(TensorType::TQ1_0, 34, "TQ1_0"),
     Format::of::<tq2_0::TQ2_0, 256, 66>(TensorType::TQ2_0, 35, "TQ2_0"),
@@ -129,6 +165,11 @@ impl TensorType {
         self.format().name
     }
 
+    /// Whether [`quantize`] has a rule for it.
+    pub fn is_written(self) -> bool {
+        self.format().encode.is_some()
+    }
+
     /// Elements in a block; a row's length must be a multiple of it.
     pub fn block_len(self) -> usize {
         self.format().block_len
@@ -161,14 +202,25 @@ impl std::fmt::Display for TensorType {
     }
 }
 
-/// A value that a block format cannot hold.
+/// Why values are not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("value {index} is not finite; {ty} holds finite numbers only (F32, F16 and BF16 hold all)")]
-pub struct NotFinite {
-    /// The type asked for.
-    pub ty: TensorType,
-    /// Place of the first such value.
-    pub index: usize,
+pub enum QuantizeError {
+    /// A value that a block format cannot hold.
+    #[error(
+        "value {index} is not finite; {ty} holds finite numbers only (F32, F16 and BF16 hold all)"
+    )]
+    NotFinite {
+        /// The type asked for.
+        ty: TensorType,
+        /// Place of the first such value.
+        index: usize,
+    },
+    /// A format whose groups of weights are chosen by what they do in a model.
+    #[error("{ty} is read but not written here; llama-quantize writes it")]
+    ReadOnly {
+        /// The type asked for.
+        ty: TensorType,
+    },
 }
 
 /// Writes the values of `bytes`, whole blocks of `ty`, to `out`; bit-exact to the `gguf` package.
@@ -181,21 +233,23 @@ pub fn dequantize(ty: TensorType, bytes: &[u8], out: &mut [f32]) {
 }
 
 /// Writes `x` as whole blocks of `ty`; the same bytes as the `gguf` package where it has a rule
-/// (all but the K-quants and IQ4, whose plain rule is our own).
+/// (all but the K-quants and IQ4, whose plain rule is our own; IQ1 to IQ3 have none).
 ///
 /// # Errors
-/// [`NotFinite`] if a block format is given a NaN or an infinity; `bytes` is unchanged then.
+/// [`QuantizeError`]: a block format is given a NaN or an infinity, or the type is only read;
+/// `bytes` is unchanged then.
 ///
 /// # Panics
 /// If `bytes.len()` is not `ty.row_bytes(x.len())`.
-pub fn quantize(ty: TensorType, x: &[f32], bytes: &mut [u8]) -> Result<(), NotFinite> {
+pub fn quantize(ty: TensorType, x: &[f32], bytes: &mut [u8]) -> Result<(), QuantizeError> {
     ty.assert_lengths(bytes.len(), x.len());
+    let Some(encode) = ty.format().encode else { return Err(QuantizeError::ReadOnly { ty }) };
     if ty.block_len() > 1
         && let Some(index) = x.iter().position(|value| !value.is_finite())
     {
-        return Err(NotFinite { ty, index });
+        return Err(QuantizeError::NotFinite { ty, index });
     }
-    (ty.format().encode)(x, bytes);
+    encode(x, bytes);
     Ok(())
 }
 

@@ -25,6 +25,8 @@ pub(crate) enum DotForm {
     HalvesLess,
     /// Signed weights of eight bits.
     Signed,
+    /// Signed weights of magnitude 64 at most, with an integer scale below 64 for each 16.
+    SignedHalves,
 }
 
 /// Scale and minimum of 32 weights: `scale * dot + min * sum of activations`.
@@ -56,9 +58,9 @@ pub(crate) trait Source: Copy + Send + Sync + 'static {
     /// # Safety
     /// `p` points to a block.
     unsafe fn scale<I: Isa>(isa: I, p: *const u8, run: usize) -> ScaleMin<I::Floats>;
-    /// For [`DotForm::Halves`], the i8 scales of the first half of `run` in all rows, then those of
-    /// the second; for [`DotForm::HalvesLess`], bytes with the scale in the low nibble and the
-    /// minimum in the high one.
+    /// For [`DotForm::Halves`] and [`DotForm::SignedHalves`], the i8 scales of the first half of
+    /// `run` in all rows, then those of the second; for [`DotForm::HalvesLess`], bytes with the
+    /// scale in the low nibble and the minimum in the high one.
     ///
     /// # Safety
     /// `p` points to a block.

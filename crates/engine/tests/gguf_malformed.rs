@@ -207,7 +207,7 @@ fn tensor_cases() -> Vec<Case> {
             &["18446744073709551600 bytes at offset 0", "has 256"],
         ),
         ("type 43", one(&[32], 43, 0), &["\"t\"", "type 43", "not supported", "Q4_K"]),
-        ("type of another program", one(&[32], 16, 0), &["type 16 (IQ2_XXS)", "quantise"]),
+        ("type of another program", one(&[32], 15, 0), &["type 15 (Q8_K)", "quantise"]),
         ("type -1", one(&[32], u32::MAX, 0), &["type 4294967295"]),
         ("row of half a block", one(&[48], Q8_0, 0), &["Q8_0", "48", "multiple of 32"]),
         ("offset of 2^64-1", one(&[8], F32, u64::MAX), &["18446744073709551615", "multiple of 32"]),

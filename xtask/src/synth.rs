@@ -29,7 +29,7 @@ use shapes::{Fill, Planned, Shape};
 pub(crate) struct Args {
     /// A model's shape: llama-3.2-1b, gemma-3-4b, … (any other word lists them).
     shape: String,
-    /// A type (Q4_0, F16, …) or one of the mixtures Q4_K_S, Q4_K_M, Q5_K_S, Q5_K_M.
+    /// A type (Q4_0, F16, …) or a mixture (Q4_K_M, IQ2_M, …; any other word lists them).
     #[arg(value_name = "TYPE")]
     mix: String,
     /// Where to write; target/synth/SHAPE-TYPE.gguf unless given.

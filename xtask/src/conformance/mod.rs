@@ -3,6 +3,7 @@
 //! One comparison per file, listed below. A comparison that cannot run is a row that misses its
 //! target, not a gap. The bit-exact comparisons with Python packages are tests, not part of this.
 
+mod codebooks;
 mod divergence;
 mod logits;
 mod perplexity;
@@ -54,6 +55,7 @@ const COMPARISONS: &[(&str, Comparison)] = &[
     ("tokens", tokens::compare),
     ("logits", logits::compare),
     ("tiny", tiny::compare),
+    ("codebooks", codebooks::compare),
     ("divergence", divergence::compare),
     ("perplexity", perplexity::compare),
 ];

@@ -47,7 +47,8 @@ pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
     for &(architecture, parts) in ARCHITECTURES {
         for &(kind, allowed) in TYPES {
             let what = format!("logits NMSE, tiny random {architecture} ({parts}) {kind}");
-            rows.push(match worst(bench, (architecture, parts), kind) {
+            let model = |seed| model(bench, (architecture, parts), seed, kind);
+            rows.push(match worst(bench, model) {
                 Ok(nmse) => Row::at_most(what, nmse, allowed),
                 Err(error) => Row::failed(what, &error),
             });
@@ -56,10 +57,11 @@ pub(super) fn compare(bench: &Bench) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-fn worst(bench: &Bench, architecture: (&str, &str), kind: &str) -> Result<f64> {
+/// The largest NMSE of the models of all seeds, on prompts of all lengths.
+pub(super) fn worst(bench: &Bench, model: impl Fn(u32) -> Result<PathBuf>) -> Result<f64> {
     let mut worst = 0.0_f64;
     for &seed in SEEDS {
-        let model = model(bench, architecture, seed, kind)?;
+        let model = model(seed)?;
         for &length in LENGTHS {
             let token = |at| (at * 37 + seed * 11) % VOCABULARY;
             let tokens: Vec<u32> = (0..length).map(token).collect();
@@ -70,7 +72,7 @@ fn worst(bench: &Bench, architecture: (&str, &str), kind: &str) -> Result<f64> {
 }
 
 /// Lets llama.cpp write the model and quantise it.
-fn model(
+pub(super) fn model(
     bench: &Bench,
     (architecture, parts): (&str, &str),
     seed: u32,

@@ -1,7 +1,7 @@
 //! Which tensor gets which type: one type for all matrices, or one of llama.cpp's mixtures.
 //!
-//! The rules are those of `llama-quantize` without an importance matrix, so that a synthetic file
-//! costs what a real one costs.
+//! The rules are those of `llama-quantize`, so that a synthetic file costs what a real one costs;
+//! without an importance matrix but for the types that cannot be written without one.
 
 use anyhow::{Result, bail};
 use hearth_kernels::quant::TensorType;
@@ -28,6 +28,16 @@ const MIXES: &[Mix] = &[
     Mix("Q5_K_S", 16, TensorType::Q5_K),
     Mix("Q5_K_M", 17, TensorType::Q5_K),
     Mix("Q6_K", 18, TensorType::Q6_K),
+    Mix("IQ1_S", 24, TensorType::IQ1_S),
+    Mix("IQ1_M", 31, TensorType::IQ1_M),
+    Mix("IQ2_XXS", 19, TensorType::IQ2_XXS),
+    Mix("IQ2_XS", 20, TensorType::IQ2_XS),
+    Mix("IQ2_S", 28, TensorType::IQ2_XS),
+    Mix("IQ2_M", 29, TensorType::IQ2_S),
+    Mix("IQ3_XXS", 23, TensorType::IQ3_XXS),
+    Mix("IQ3_XS", 22, TensorType::IQ3_S),
+    Mix("IQ3_S", 26, TensorType::IQ3_S),
+    Mix("IQ3_M", 27, TensorType::IQ3_S),
     Mix("IQ4_NL", 25, TensorType::IQ4_NL),
     Mix("IQ4_XS", 30, TensorType::IQ4_XS),
     Mix("TQ1_0", 36, TensorType::TQ1_0),
@@ -74,13 +84,25 @@ impl Mix {
         let tensor_name = tensor.name.as_str();
         if tensor_name == "output.weight" || (tensor_name == "token_embd.weight" && shape.tied) {
             let whole = tensor.dims[0].is_multiple_of(base.block_len());
-            return if whole { TensorType::Q6_K } else { TensorType::Q8_0 };
+            return match whole {
+                true if least_bits(name) || name == "IQ3_XXS" => TensorType::Q5_K,
+                true => TensorType::Q6_K,
+                false => TensorType::Q8_0,
+            };
         }
         let Some((layer, role)) = tensor.layer.zip(tensor_name.rsplit('.').nth(1)) else {
-            return base;
+            return match name {
+                "IQ2_S" | "IQ2_M" | "IQ3_XXS" => TensorType::IQ3_S,
+                _ if least_bits(name) => TensorType::Q2_K,
+                _ => base,
+            };
         };
         let layers = shape.layers;
         let shared = shape.heads / shape.kv_heads >= 4;
+        let first = layer < layers / 8;
+        if least_bits(name) {
+            return with_least_bits(name, role, base, shared, first);
+        }
         match (name, role) {
             ("Q4_K_M" | "Q5_K_M", "attn_v" | "ffn_down") if more_bits(layer, layers) => {
                 TensorType::Q6_K
@@ -88,11 +110,45 @@ impl Mix {
             ("Q4_K_M", "attn_qkv") => TensorType::Q5_K,
             ("Q5_K_M", "attn_qkv") => TensorType::Q6_K,
             ("Q4_K_S", "attn_v") if layer < 4 => TensorType::Q5_K,
-            ("Q4_K_S", "ffn_down") if layer < layers / 8 => TensorType::Q5_K,
+            ("Q4_K_S", "ffn_down") if first => TensorType::Q5_K,
             ("IQ4_NL" | "IQ4_XS", "attn_v") if shared => TensorType::Q5_K,
-            ("IQ4_NL" | "IQ4_XS", "ffn_down") if layer < layers / 8 => TensorType::Q5_K,
+            ("IQ4_NL" | "IQ4_XS", "ffn_down") if first => TensorType::Q5_K,
+            ("IQ3_XXS" | "IQ3_XS" | "IQ3_S", "attn_v") if shared => TensorType::Q4_K,
+            ("IQ3_XXS", "attn_q" | "attn_k") => TensorType::IQ2_S,
+            ("IQ3_XXS", "attn_output") => TensorType::IQ3_S,
+            ("IQ3_XS", "attn_q" | "attn_k") => TensorType::IQ3_XXS,
+            ("IQ3_XS", "ffn_gate" | "ffn_up") if !first && layer < 7 * layers / 8 => {
+                TensorType::IQ3_XXS
+            }
+            ("IQ3_M", "attn_v" | "attn_qkv" | "attn_output") => TensorType::Q4_K,
+            ("IQ3_M", "ffn_down") if first => TensorType::Q4_K,
             _ => base,
         }
+    }
+}
+
+/// Whether a mixture is one of those with one or two bits.
+fn least_bits(name: &str) -> bool {
+    name.starts_with("IQ1_") || name.starts_with("IQ2_")
+}
+
+/// The type of one matrix of a layer in such a mixture.
+fn with_least_bits(
+    name: &str,
+    role: &str,
+    base: TensorType,
+    shared: bool,
+    first: bool,
+) -> TensorType {
+    let better = matches!(name, "IQ2_S" | "IQ2_M");
+    let more = if better { TensorType::IQ3_S } else { TensorType::Q2_K };
+    match role {
+        "attn_v" if shared => TensorType::Q4_K,
+        "attn_v" => more,
+        "ffn_down" if first => more,
+        "attn_output" if better => TensorType::IQ3_S,
+        "attn_output" if name.starts_with("IQ1_") => TensorType::IQ2_XXS,
+        _ => base,
     }
 }
 
@@ -109,7 +165,9 @@ fn narrower(wanted: TensorType) -> TensorType {
         TensorType::Q4_K => TensorType::Q5_0,
         TensorType::Q5_K => TensorType::Q5_1,
         TensorType::Q6_K => TensorType::Q8_0,
-        TensorType::IQ4_XS => TensorType::IQ4_NL,
+        TensorType::IQ1_S | TensorType::IQ1_M => TensorType::IQ4_NL,
+        TensorType::IQ2_XXS | TensorType::IQ2_XS | TensorType::IQ2_S => TensorType::IQ4_NL,
+        TensorType::IQ3_XXS | TensorType::IQ3_S | TensorType::IQ4_XS => TensorType::IQ4_NL,
         _ => TensorType::Q4_0,
     }
 }

@@ -17,8 +17,13 @@ use crate::cargo::{cargo, output, program, root, succeed};
 use crate::record::{self, Row};
 
 /// Every target: its name in `fuzz/Cargo.toml` and the longest input worth trying, in bytes.
-const TARGETS: &[(&str, usize)] =
-    &[("gguf", 4096), ("template", 2048), ("frames", 4096), ("tokenizer_metadata", 2048)];
+const TARGETS: &[(&str, usize)] = &[
+    ("gguf", 4096),
+    ("template", 2048),
+    ("frames", 4096),
+    ("tokenizer_metadata", 2048),
+    ("safetensors", 2048),
+];
 
 /// What cargo-fuzz passes: counters at every edge, and the operands of comparisons.
 const FLAGS: &[&str] = &[

@@ -131,7 +131,7 @@ impl EngineArgs {
             files.append(&mut draft.files);
         }
         let (threads, date, parts) = (self.threads(app)?, today(), files.len());
-        let hello = Hello { threads, date, parts, load };
+        let hello = Hello { threads, date, parts, load, folder: None };
         let options = SpawnOptions::this_program(hello, files, self.require(app)?)?;
         let mut progress = LongWork::new(app, Duration::from_secs(1));
         let engine = Engine::start(options, &mut |stage, done, total| {

@@ -12,7 +12,7 @@ use crate::isolation::{Isolation, SealReport};
 /// When the child cannot be started or dies before it is sealed.
 pub fn probe() -> Result<SealReport, CellError> {
     let load = LoadOptions { vocab_only: true, ..LoadOptions::default() };
-    let hello = Hello { threads: 1, date: String::new(), parts: 0, load };
+    let hello = Hello { threads: 1, date: String::new(), parts: 0, load, folder: None };
     let options = SpawnOptions::this_program(hello, Vec::new(), Isolation::None)?;
     Ok(Cell::spawn(&options)?.report().clone())
 }

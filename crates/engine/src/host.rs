@@ -343,6 +343,7 @@ impl Host for Engine {
                 self.batch.forget();
                 done(0)
             }
+            Job::Import(_) => return Err(request("this process runs a model and imports none")),
             Job::Cancel { .. } => done(0),
         };
         stats.map(Some)

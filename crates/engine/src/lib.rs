@@ -4,8 +4,8 @@
 //! `weights` make it a [`model::Model`], `block` is the mathematics, `session` one sequence,
 //! `sample` and `grammar` choose tokens, `speculate` guesses them, `answer` ties them together,
 //! `batch` runs many answers at once, `kept` hands out what they computed and takes it in again,
-//! `worker` takes requests of [`protocol`] from a pipe. `encoder` is what `model` and `block` are,
-//! for models that read a whole text and write none.
+//! `import` makes a file of a folder, `worker` takes requests of [`protocol`] from a pipe.
+//! `encoder` is what `model` and `block` are, for models that read a whole text and write none.
 //! `reference` is the slow twin of `block`, the oracle in tests.
 
 mod answer;
@@ -22,6 +22,7 @@ pub mod generate;
 pub mod gguf;
 pub mod grammar;
 pub mod host;
+pub mod import;
 pub mod kept;
 pub mod kv;
 pub mod model;

@@ -6,11 +6,13 @@
 
 mod bench;
 mod embed;
+mod import;
 mod kept;
 mod plain;
 
 pub use bench::{BenchPlan, BenchReport, OpTime, Probe};
 pub use embed::{Embed, EmbedInput, Embedded};
+pub use import::{Folder, Import, ImportPlan, Imported, MatrixType};
 pub use kept::{Keep, KeptPart};
 
 use serde::{Deserialize, Serialize};
@@ -26,6 +28,8 @@ pub struct Hello {
     pub parts: usize,
     /// How the weights and the cache are kept.
     pub load: LoadOptions,
+    /// The parts are the files of this folder, to be imported; they are no model to run.
+    pub folder: Option<Folder>,
 }
 
 /// How a model is loaded. Part of [`Hello`], because the child maps the model right after sealing.
@@ -121,6 +125,8 @@ pub enum Job {
     Embed(Embed),
     /// Hand out what is computed of a sequence, as [`Event::Kept`], or take it in again.
     Keep(Keep),
+    /// Of a child that imports: say what the file will be, or send it, as [`Event::Imported`].
+    Import(Import),
 }
 
 /// Input and limits of one generation.
@@ -368,6 +374,13 @@ pub enum Event {
         /// The row.
         row: Embedded,
     },
+    /// Answer to `Import`.
+    Imported {
+        /// The request.
+        id: u64,
+        /// The plan, or the next piece.
+        part: Imported,
+    },
     /// The request ended well.
     Done {
         /// The request.
@@ -399,6 +412,7 @@ impl Event {
             | Self::Described { id, .. }
             | Self::Kept { id, .. }
             | Self::Embedded { id, .. }
+            | Self::Imported { id, .. }
             | Self::Done { id, .. }
             | Self::Failed { id, .. } => id,
         }

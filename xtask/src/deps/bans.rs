@@ -51,7 +51,7 @@ const BANNED: &[&str] = &[
 
 /// Crates of the engine's tree that may use `serde_json`, with the reason.
 const JSON: &[(&str, &str)] = &[
-    ("hearth-engine", "templates, tokenizers and grammars alone; tidy names the modules"),
+    ("hearth-engine", "templates, tokenizers, grammars, imports alone; tidy names the modules"),
     ("llguidance", "JSON Schema is its input"),
     ("toktrie", "reads tokenizer files"),
 ];

@@ -33,6 +33,8 @@ const NAMES: &[&str] = &[
 
 /// Where such a name means something else: path or folder, reason.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("crates/engine/src/import/family/", "a family of folders names what its files become"),
+    ("crates/engine/src/import/vocabulary/", "GGUF names tokenizer kinds with the same words"),
     ("crates/engine/src/tokenizer/", "GGUF names tokenizer kinds with the same words"),
     ("crates/engine/src/template/", "fallback templates are named by family"),
     ("crates/hub/src/catalogue", "the catalogue states each model's family"),

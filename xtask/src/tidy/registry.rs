@@ -1,11 +1,12 @@
 //! A file in a folder of equals is also in its list: an architecture that nobody registered never
-//! loads.
+//! loads, a family is never imported.
 
 use super::{Problem, Tree};
 
 /// Folder, what a file of it holds, and how `mod.rs` then names it (`@` stands for its name).
 const FOLDERS: &[(&str, &str, &str)] = &[
     ("crates/engine/src/arch/", "const ARCH", "&@::ARCH"),
+    ("crates/engine/src/import/family/", "const FAMILY", "&@::FAMILY"),
     ("xtask/src/tidy/", "fn check(tree", "@::check"),
 ];
 

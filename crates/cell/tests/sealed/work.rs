@@ -20,7 +20,7 @@ pub(crate) const TESTS: &[(&str, fn())] = &[
 
 pub(crate) fn options(parts: Vec<File>) -> SpawnOptions {
     let load = LoadOptions { vocab_only: true, ..LoadOptions::default() };
-    let hello = Hello { threads: 1, date: String::new(), parts: 0, load };
+    let hello = Hello { threads: 1, date: String::new(), parts: 0, load, folder: None };
     SpawnOptions::this_program(hello, parts, Isolation::Syscall).expect("options")
 }
 

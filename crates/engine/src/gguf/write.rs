@@ -77,6 +77,13 @@ impl Writer {
         Ok(self)
     }
 
+    /// Bytes of the whole file; `None` if they overflow.
+    pub fn total_bytes(&self) -> Option<u64> {
+        let padded = |bytes: u64| bytes.checked_next_multiple_of(self.alignment);
+        let sum = |sum: u64, tensor: &Plan| sum.checked_add(padded(tensor.bytes)?);
+        self.tensors.iter().try_fold(self.header().len() as u64, sum)
+    }
+
     /// The header's bytes, padded to where the data begins.
     fn header(&self) -> Vec<u8> {
         let mut out = b"GGUF".to_vec();

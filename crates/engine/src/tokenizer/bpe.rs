@@ -103,7 +103,7 @@ pub(super) fn char_of(byte: u8) -> char {
 }
 
 /// The byte that `c` stands for.
-pub(super) fn byte_of(c: char) -> Option<u8> {
+pub(crate) fn byte_of(c: char) -> Option<u8> {
     let code = u32::from(c);
     let byte = match code {
         0x100..=0x120 => code - 0x100,

@@ -29,6 +29,7 @@ mod unigram;
 mod vocab;
 mod wordpiece;
 
+pub(crate) use bpe::byte_of as byte_of_char;
 pub use decode::Decoder;
 pub use error::TokenizerError;
 

@@ -136,6 +136,7 @@ impl Observer for PullProgress {
                 let label = match stage {
                     Stage::Download => "downloading",
                     Stage::Unpack => "unpacking",
+                    Stage::Convert => "converting",
                     Stage::Hash => "checking",
                 };
                 self.meter.borrow_mut().set(label, Unit::Bytes, done, total);

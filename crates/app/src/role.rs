@@ -5,6 +5,7 @@ use hearth_cell::child::Sealed;
 use hearth_engine::error::ModelError;
 use hearth_engine::gguf::Gguf;
 use hearth_engine::host::Engine;
+use hearth_engine::import::{Folder, Importer};
 use hearth_engine::protocol::{Event, Failure, FailureKind, Stage};
 use hearth_engine::worker;
 
@@ -13,9 +14,17 @@ pub(crate) fn is_child() -> bool {
     std::env::args_os().skip(1).eq(hearth_cell::ROLE)
 }
 
-/// Loads the model from the inherited parts and serves requests until the parent leaves.
+/// Loads the model, or what is to become one, from the inherited parts and serves requests until
+/// the parent leaves.
 pub(crate) fn serve(sealed: Sealed) {
-    let Sealed { hello, parts, mut requests, mut events } = sealed;
+    let Sealed { mut hello, parts, mut requests, mut events } = sealed;
+    if let Some(folder) = hello.folder.take() {
+        let load = move |_: &mut dyn FnMut(Event)| -> Result<Importer, Failure> {
+            let files = Folder::new(folder.files.iter().cloned().zip(parts))?;
+            Ok(Importer::new(files, folder)?)
+        };
+        return worker::serve(move || requests.receive(), move |event| events.send(event), load);
+    }
     let load = move |out: &mut dyn FnMut(Event)| -> Result<Engine, Failure> {
         let mut parts = parts;
         let draft = parts.split_off(parts.len().saturating_sub(hello.load.draft_parts));

@@ -111,6 +111,13 @@ impl Catalogue {
             family.next().filter(|_| family.next().is_none())
         })
     }
+
+    /// The entry that `name` belongs to, by its name or by the folder that it needs. The name is
+    /// given to the entry's own bytes alone: whoever asks for it by pulling or running means those.
+    pub fn owner(&self, name: &ModelName) -> Option<&Entry> {
+        let folder = || self.entries.iter().find(|entry| entry.name.folder() == name.folder());
+        self.find(name).or_else(folder)
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ pub enum Stage {
     Download,
     /// Bytes are taken out of a package, hashed and written.
     Unpack,
+    /// Bytes are made out of others and written.
+    Convert,
     /// Bytes on disk are hashed: an import, or the part of a pull that was there already.
     Hash,
 }

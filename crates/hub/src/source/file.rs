@@ -22,15 +22,11 @@ struct Claim {
 }
 
 impl FileSource {
-    /// The model at `path`, to be called `name`. A name that the catalogue knows, or whose folder
-    /// it needs, is given only to the catalogue's own bytes: whoever asks for that name by pulling
-    /// or running it means those.
+    /// The model at `path`, to be called `name`. A name of the catalogue's is given only to the
+    /// catalogue's own bytes.
     pub fn new(path: PathBuf, name: &ModelName, catalogue: &Catalogue) -> Self {
-        let entries = &catalogue.entries;
-        let entry = catalogue
-            .find(name)
-            .or_else(|| entries.iter().find(|entry| entry.name.folder() == name.folder()));
-        let claim = entry.map(|entry| Claim { name: name.clone(), entry: entry.clone() });
+        let claim =
+            catalogue.owner(name).map(|entry| Claim { name: name.clone(), entry: entry.clone() });
         Self { path, claim }
     }
 

@@ -124,6 +124,43 @@ impl<'a> Intake<'a> {
         self.accept(spec, &mut file, hasher.finish(), &mut resume)
     }
 
+    /// Takes one file that is made here and now: `fill` must put exactly `bytes` into the writer.
+    /// Half of it is no use to a later run, whose material may be another, and is not kept.
+    ///
+    /// # Errors
+    /// Too little space; another size; no GGUF file; whatever `fill` answers.
+    pub fn make(
+        &self,
+        name: FileName,
+        bytes: u64,
+        fill: impl FnOnce(&mut PieceWriter<'_>) -> Result<(), HubError>,
+    ) -> Result<StoredFile, HubError> {
+        let path = self.partial.model().join(name.as_str());
+        space::check(&self.partial.model(), bytes)?;
+        let mut file = open_read_write(&path).map_err(HubError::io("write", &path))?;
+        file.set_len(0).map_err(HubError::io("write", &path))?;
+        let mut hasher = Hasher::default();
+        let mut out =
+            PieceWriter { file: &mut file, path: &path, hasher: &mut hasher, bytes, done: 0 };
+        fill(&mut out)?;
+        let done = out.done;
+        self.step("sync file")?;
+        file.sync_data().map_err(HubError::io("sync", &path))?;
+        sync_folder(&self.partial.model())?;
+        let wrong = match file_magic(&mut file) {
+            _ if done != bytes => Some((format!("{done} bytes"), format!("{bytes} bytes"))),
+            Some(found) => Some((found, "a GGUF file".to_owned())),
+            None => None,
+        };
+        match wrong {
+            None => Ok(StoredFile::Store { name, bytes, sha256: hasher.finish() }),
+            Some((found, expected)) => {
+                let what = format!("{} from {}", name.as_str(), self.label);
+                Err(HubError::Integrity { what, found, expected })
+            }
+        }
+    }
+
     /// Checks a complete file; a wrong one is forgotten and removed.
     fn accept(
         &self,

@@ -196,7 +196,7 @@ mod tests {
 
     /// Its integral, by Simpson's rule; beyond 6 it is 1 in f64.
     fn erf_twin(x: f64) -> f64 {
-        const STEPS: u32 = 2000;
+        const STEPS: u32 = 600;
         let step = x.clamp(-6.0, 6.0) / f64::from(STEPS);
         let at = |i: u32| (-(f64::from(i) * step).powi(2)).exp();
         let weight = |i: u32| if i % 2 == 1 { 4.0 } else { 2.0 };
@@ -217,8 +217,10 @@ mod tests {
                     f(&pool, &mut got, &y);
                     for i in 0..len {
                         let want = twin(f64::from(x[i]), f64::from(y[i]));
-                        let bound =
-                            1e-6 * want.abs() + 1e-7 * f64::from(x[i].abs()).min(1.0) + 1e-30;
+                        // What erf is off by is multiplied by half of x.
+                        let (most, off) = if name == "gelu" { (12.0, 2e-7) } else { (1.0, 1e-7) };
+                        let near = f64::from(x[i].abs()).min(most);
+                        let bound = 1e-6 * want.abs() + off * near + 1e-30;
                         let error = (f64::from(got[i]) - want).abs();
                         assert!(error <= bound, "{cpu:?} {name} at {i}: {} not {want}", got[i]);
                     }

@@ -1,8 +1,8 @@
 //! The transformer layer, on two screens: what a decoder does to a few rows of tokens. All that
 //! differs between architectures comes from `Config`; the arithmetic is in `hearth_kernels`.
 //!
-//! Shapes at line ends: M rows of this pass, E = n_embd, Q = n_head * head_dim,
-//! K = n_head_kv * head_dim, V = n_vocab. A pass may hold rows of several sequences.
+//! Shapes at line ends: M rows of this pass, E = n_embd, Q and K the widths of a layer's heads of
+//! queries and of keys, V = n_vocab. A pass may hold rows of several sequences.
 //! Every row's result is the same bytes whatever its company, the chunking and the threads.
 
 use hearth_kernels::attention::{AttnJob, AttnShape, attention};
@@ -10,11 +10,13 @@ use hearth_kernels::matmul::{Acts, Added, Need, Reads, Stream, linear};
 use hearth_kernels::ops;
 use hearth_kernels::rows::for_rows;
 
-use crate::arch::QkNorm;
+use crate::altup;
+use crate::arch::{Heads, QkNorm};
 use crate::ffn;
 use crate::kv::KvCache;
 use crate::model::Model;
-use crate::rope::RopeTable;
+use crate::per_layer;
+use crate::rope::{Rope, RopeTable};
 use crate::screening::Screener;
 use crate::short_conv;
 use crate::timers::{Op, Timers};
@@ -31,16 +33,18 @@ pub struct Chunk<'a> {
 /// Buffers of a pass, kept between passes so that none is allocated on the token path.
 #[derive(Default)]
 pub struct Scratch {
-    x: Vec<f32>,
-    normed: Vec<f32>,
+    pub(crate) x: Vec<f32>,
+    pub(crate) normed: Vec<f32>,
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
     heads: Vec<f32>,
-    y: Vec<f32>,
+    pub(crate) y: Vec<f32>,
     ffn: ffn::Buffers,
     conv: short_conv::Buffers,
-    acts: Acts,
+    pub(crate) per_layer: per_layer::Buffers,
+    pub(crate) altup: altup::Buffers,
+    pub(crate) acts: Acts,
     positions: Vec<usize>,
     rope: RopeTable,
     rope_windowed: RopeTable,
@@ -61,10 +65,6 @@ impl Scratch {
         for (buffer, cols) in [
             (&mut self.x, config.n_embd),
             (&mut self.normed, config.n_embd),
-            (&mut self.q, config.q_dim()),
-            (&mut self.k, config.kv_dim()),
-            (&mut self.v, config.kv_dim()),
-            (&mut self.heads, config.q_dim()),
             (&mut self.y, config.n_embd),
         ] {
             buffer.resize(rows * cols, 0.0);
@@ -96,14 +96,40 @@ pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Re
         ops::scale(&model.pool, &mut scratch.x, model.config.embed_scale);
     }
     scratch.timers.lap(Op::Embed);
+    scratch.per_layer.prepare(model, &tokens, &scratch.x, &mut scratch.acts);
+    scratch.timers.lap(Op::PerLayer);
+    if let Some(altup) = &model.weights.altup {
+        altup::split(model, altup, scratch);
+    }
     for (index, layer) in model.weights.blk.iter().enumerate() {
-        mix(model, layer, index, scratch, chunks);
-        feed_forward(model, layer, scratch);
+        match &layer.altup {
+            None => {
+                mix(model, layer, index, scratch, chunks);
+                feed_forward(model, layer, index, scratch, true);
+                finish(model, layer, index, scratch);
+            }
+            Some(part) => altup::layer(model, (layer, part), index, scratch, chunks),
+        }
         if model.pool.stopped() {
             return Err(Stopped);
         }
     }
+    if let Some(altup) = &model.weights.altup {
+        altup::merge(model, altup, scratch);
+    }
     Ok(())
+}
+
+/// What some models do at the end of a layer.
+fn finish(model: &Model, layer: &Layer, index: usize, s: &mut Scratch) {
+    if let Some(part) = &layer.per_layer {
+        s.per_layer.give(model, (part, index), &s.x, (&mut s.acts, &mut s.timers), &mut s.y);
+        ops::add(&model.pool, &mut s.x, &s.y);
+        s.timers.lap(Op::Residual);
+    }
+    if let Some(factor) = layer.output_scale {
+        ops::scale(&model.pool, &mut s.x, factor);
+    }
 }
 
 /// What mixes the tokens, with the norm before it; what it gives stays in `s.y`.
@@ -114,11 +140,23 @@ fn mix(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &mut
     let stream = Stream { x: &mut s.x, added: None, norm, eps: config.norm_eps };
     s.acts.fill_stream(pool, stream, rows, embd, Reads::of(layer.mix.inputs())); // [M][E]
     s.timers.lap(Op::Enter);
+    mix_tokens(model, layer, index, s, chunks);
+}
+
+/// The same of the rows in `s.acts`.
+pub(crate) fn mix_tokens(
+    model: &Model,
+    layer: &Layer,
+    index: usize,
+    s: &mut Scratch,
+    chunks: &mut [Chunk],
+) {
     match &layer.mix {
         Mix::Attention(part) => attend(model, part, index, s, chunks),
         Mix::ShortConv(part) => {
+            let (pool, n_embd) = (&*model.pool, model.config.n_embd);
             let (acts, timers) = (&mut s.acts, &mut s.timers);
-            let mut pass = short_conv::Pass { pool, layer: index, n_embd: embd, acts, timers };
+            let mut pass = short_conv::Pass { pool, layer: index, n_embd, acts, timers };
             pass.run(part, &mut s.conv, chunks, &mut s.y);
         }
     }
@@ -127,77 +165,112 @@ fn mix(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &mut
 /// Attention.
 fn attend(model: &Model, layer: &Attention, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
     let (config, pool) = (&model.config, &model.pool);
-    let (head_dim, rows) = (config.head_dim, s.x.len() / config.n_embd);
-    linear(
-        pool,
-        &s.acts,
-        &mut [
-            (&layer.attn_q.weight, &mut s.q),
-            (&layer.attn_k.weight, &mut s.k),
-            (&layer.attn_v.weight, &mut s.v),
-        ],
-    ); // [M][Q], [M][K], [M][K]
+    let (heads, rows) = (config.heads_of(index), s.x.len() / config.n_embd);
+    project(model, layer, heads, s);
     s.timers.lap(Op::Qkv);
-    layer.attn_v.finish(pool, &mut s.v);
-    let (rope, table) = match config.windowed[index] {
+    let angles = match config.windowed[index] {
         true => (&model.weights.rope_windowed, &s.rope_windowed),
         false => (&model.weights.rope, &s.rope),
     };
-    for (heads, linear, norm) in [
-        (&mut s.q, &layer.attn_q, &layer.attn_q_norm),
-        (&mut s.k, &layer.attn_k, &layer.attn_k_norm),
-    ] {
-        linear.finish(pool, heads);
-        let (before, after) = match config.qk_norm {
-            QkNorm::Turned => (None, norm.as_deref()),
-            QkNorm::None | QkNorm::Heads | QkNorm::Rows => (norm.as_deref(), None),
-        };
-        if let Some(weight) = before {
-            ops::rmsnorm_in_place(pool, heads, weight, config.norm_eps);
-        }
-        if config.rotary[index] {
-            ops::rope(pool, rope.style, heads, head_dim, rows, (&table.cos, &table.sin));
-            if let Some(weight) = after {
-                ops::rmsnorm_in_place(pool, heads, weight, config.norm_eps);
-            }
+    turn(model, index, angles, &mut s.q, layer.attn_q_norm.as_deref());
+    if let Some(own) = &layer.own {
+        turn(model, index, angles, &mut s.k, own.attn_k_norm.as_deref());
+        if let Some(weight) = &own.attn_v_norm {
+            ops::rmsnorm_in_place(pool, &mut s.v, weight, config.norm_eps);
         }
     }
     if let Some(growth) = config.temperature_of(index) {
-        for (position, q) in s.positions.iter().zip(s.q.chunks_exact_mut(config.q_dim())) {
+        for (position, q) in s.positions.iter().zip(s.q.chunks_exact_mut(heads.q_dim())) {
             let factor = growth.factor(*position);
             q.iter_mut().for_each(|q| *q *= factor);
         }
     }
     s.timers.lap(Op::Rope);
-    look_back(model, index, s, chunks);
-    s.acts.fill(pool, &s.heads, rows, config.q_dim(), layer.attn_output.weight.reads());
+    look_back(model, index, layer.own.is_some(), s, chunks);
+    s.acts.fill(pool, &s.heads, rows, heads.q_dim(), layer.attn_output.weight.reads());
     s.timers.lap(Op::Quantize);
     linear(pool, &s.acts, &mut [(&layer.attn_output.weight, &mut s.y)]); // [M][E]
     layer.attn_output.finish(pool, &mut s.y);
     s.timers.lap(Op::AttnOutput);
 }
 
-/// Appends keys and values to the caches and lets every row see what it may.
-fn look_back(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
-    let (config, pool) = (&model.config, &model.pool);
-    let rotated = chunks.first().is_some_and(|chunk| chunk.kv.layer(index).ty().wants_rotation());
-    if rotated {
-        for heads in [&mut s.q, &mut s.k, &mut s.v] {
-            ops::rotate(pool, heads, config.head_dim);
+/// Queries, and the layer's own keys and values. `[M][E] -> [M][Q], [M][K], [M][K]`
+fn project(model: &Model, layer: &Attention, heads: Heads, s: &mut Scratch) {
+    let (pool, rows) = (&model.pool, s.acts.rows());
+    s.q.resize(rows * heads.q_dim(), 0.0);
+    s.heads.resize(rows * heads.q_dim(), 0.0);
+    let q = (&layer.attn_q.weight, &mut s.q[..]);
+    match &layer.own {
+        None => linear(pool, &s.acts, &mut [q]),
+        Some(own) => {
+            s.k.resize(rows * heads.kv_dim(), 0.0);
+            s.v.resize(rows * heads.kv_dim(), 0.0);
+            let k = (&own.attn_k.weight, &mut s.k[..]);
+            match &own.attn_v {
+                Some(attn_v) => {
+                    linear(pool, &s.acts, &mut [q, k, (&attn_v.weight, &mut s.v)]);
+                    attn_v.finish(pool, &mut s.v);
+                }
+                None => linear(pool, &s.acts, &mut [q, k]),
+            }
+            own.attn_k.finish(pool, &mut s.k);
+            if own.attn_v.is_none() {
+                s.v.copy_from_slice(&s.k);
+            }
         }
     }
-    let mut first_row = 0;
-    for chunk in chunks.iter_mut() {
-        let (n, kv_dim) = (chunk.tokens.len(), config.kv_dim());
+    layer.attn_q.finish(pool, &mut s.q);
+}
+
+/// Norms queries or keys, and turns them by their positions.
+fn turn(
+    model: &Model,
+    index: usize,
+    (rope, table): (&Rope, &RopeTable),
+    heads: &mut [f32],
+    norm: Option<&[f32]>,
+) {
+    let (config, pool) = (&model.config, &model.pool);
+    let (before, after) = match config.qk_norm {
+        QkNorm::Turned => (None, norm),
+        QkNorm::None | QkNorm::Heads | QkNorm::Rows => (norm, None),
+    };
+    if let Some(weight) = before {
+        ops::rmsnorm_in_place(pool, heads, weight, config.norm_eps);
+    }
+    if !config.rotary[index] {
+        return;
+    }
+    let (dim, rows) = (config.heads_of(index).dim, table.cos.len() / (rope.dims / 2).max(1));
+    ops::rope(pool, rope.style, heads, dim, rows, (&table.cos, &table.sin));
+    if let Some(weight) = after {
+        ops::rmsnorm_in_place(pool, heads, weight, config.norm_eps);
+    }
+}
+
+/// Appends the layer's own keys and values to the caches, and lets every row see what it may.
+fn look_back(model: &Model, index: usize, owns: bool, s: &mut Scratch, chunks: &mut [Chunk]) {
+    let (config, pool) = (&model.config, &model.pool);
+    let (heads, store) = (config.heads_of(index), config.kv_of(index));
+    let rotated = chunks.first().is_some_and(|chunk| chunk.kv.layer(store).ty().wants_rotation());
+    if rotated {
+        let own: [&mut [f32]; 2] = if owns { [&mut s.k, &mut s.v] } else { Default::default() };
+        for part in own.into_iter().chain([&mut s.q[..]]) {
+            ops::rotate(pool, part, heads.dim);
+        }
+    }
+    let (mut first_row, kv_dim) = (0, heads.kv_dim());
+    for chunk in chunks.iter_mut().filter(|_| owns) {
+        let n = chunk.tokens.len();
         let span = first_row * kv_dim..(first_row + n) * kv_dim;
-        chunk.kv.layer_mut(index).append(pool, &s.k[span.clone()], &s.v[span], n);
+        chunk.kv.layer_mut(store).append(pool, &s.k[span.clone()], &s.v[span], n);
         first_row += n;
     }
     s.timers.lap(Op::Append);
     let shape = AttnShape {
-        heads: config.n_head,
-        kv_heads: config.n_head_kv,
-        head_dim: config.head_dim,
+        heads: heads.count,
+        kv_heads: heads.kv,
+        head_dim: heads.dim,
         scale: config.attn_scale,
         window: config.window_of(index),
         both_ways: false,
@@ -207,36 +280,41 @@ fn look_back(model: &Model, index: usize, s: &mut Scratch, chunks: &mut [Chunk])
     let jobs: Vec<AttnJob> = chunks
         .iter()
         .map(|chunk| {
-            let (rows, kv) = (chunk.tokens.len(), chunk.kv.layer(index));
+            let (rows, kv) = (chunk.tokens.len(), chunk.kv.layer(store));
             first_row += rows;
             AttnJob { first_row: first_row - rows, rows, pos0: kv.len() - rows, kv }
         })
         .collect();
     attention(pool, &shape, &s.q, &jobs, &mut s.heads); // [M][Q]
     if rotated {
-        ops::rotate(pool, &mut s.heads, config.head_dim);
+        ops::rotate(pool, &mut s.heads, heads.dim);
     }
     s.timers.lap(Op::Attention);
 }
 
-/// The residual sum of the attention, and the feed-forward part with its norms and its sum.
-fn feed_forward(model: &Model, layer: &Layer, s: &mut Scratch) {
+/// The feed-forward part with its norms and its sum; what `s.y` holds is added to the residual
+/// stream first if `add`.
+pub(crate) fn feed_forward(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, add: bool) {
     let (config, pool) = (&model.config, &model.pool);
     let (rows, embd) = (s.x.len() / config.n_embd, config.n_embd);
     let (norm, post_norm) = (layer.ffn_norm.as_deref(), layer.post_attention_norm.as_deref());
     if let Ffn::Dense(part) = &layer.ffn {
-        let added = Some(Added { y: &s.y, norm: post_norm, scale: config.residual_scale });
+        let added = Added { y: &s.y, norm: post_norm, scale: config.residual_scale };
+        let added = add.then_some(added);
         let stream = Stream { x: &mut s.x, added, norm, eps: config.norm_eps };
         s.acts.fill_stream(pool, stream, rows, embd, part.reads()); // [M][E]
         s.timers.lap(Op::Enter);
     } else {
-        add_residual(model, s, post_norm);
+        if add {
+            add_residual(model, s, post_norm);
+        }
         norm_input(model, s, norm);
     }
     let mut pass = ffn::Pass {
         pool,
         gate: config.gate,
         n_embd: embd,
+        cutoff: config.cutoff_of(index),
         acts: &mut s.acts,
         timers: &mut s.timers,
     };

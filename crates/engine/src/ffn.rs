@@ -5,6 +5,7 @@
 
 use hearth_kernels::matmul::{Acts, Gate, linear};
 use hearth_kernels::pool::Pool;
+use hearth_kernels::rows::for_rows;
 
 use crate::arch::{Experts, Gating};
 use crate::timers::{Op, Timers};
@@ -43,6 +44,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) gate: Gate,
     pub(crate) n_embd: usize,
+    /// Gates open this many deviations above the mean.
+    pub(crate) cutoff: Option<f32>,
     pub(crate) acts: &'a mut Acts,
     pub(crate) timers: &'a mut Timers,
 }
@@ -61,6 +64,9 @@ impl Pass<'_> {
         self.timers.lap(Op::GateUp);
         part.gate.finish(pool, gate);
         part.up.finish(pool, up);
+        if let Some(deviations) = self.cutoff {
+            for_rows(pool, gate, ff, &|_, row| cut_off(row, deviations));
+        }
         let reads = part.down.weight.reads();
         self.acts.fill_gated(pool, self.gate, (gate, up), (rows, ff), reads);
         self.timers.lap(Op::Activation);
@@ -138,6 +144,15 @@ impl Pass<'_> {
             given.iter_mut().for_each(|given| *given *= sigmoid(*score));
         }
     }
+}
+
+/// Takes the mean and `deviations` standard deviations from a row, and what is below 0 then.
+fn cut_off(row: &mut [f32], deviations: f32) {
+    let count = row.len() as f64;
+    let mean = row.iter().map(|x| f64::from(*x)).sum::<f64>() / count;
+    let squares = row.iter().map(|x| (f64::from(*x) - mean).powi(2)).sum::<f64>();
+    let limit = (mean + f64::from(deviations) * (squares / (count - 1.0)).sqrt()) as f32;
+    row.iter_mut().for_each(|x| *x = (*x - limit).max(0.0));
 }
 
 /// Turns a row's scores into weights, and adds the experts it goes to.

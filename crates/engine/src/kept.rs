@@ -37,9 +37,9 @@ pub(crate) fn make(model: &Model, options: &LoadOptions) -> String {
         env!("CARGO_PKG_VERSION"),
         std::env::consts::ARCH,
         options.kv,
-        config.n_layer,
-        config.n_head_kv,
-        config.head_dim,
+        config.kv_layers,
+        config.heads.kv,
+        config.heads.dim,
     )
 }
 

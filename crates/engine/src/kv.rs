@@ -1,5 +1,5 @@
-//! The KV cache of one sequence: one store for each layer, growing by blocks as tokens come. Layers
-//! that convolve keep there what they have seen.
+//! The KV cache of one sequence: one store for each layer that has keys and values of its own,
+//! growing by blocks as tokens come. Layers that convolve keep there what they have seen.
 
 use hearth_kernels::attention::{KvBlock, KvLayer, KvType};
 
@@ -23,10 +23,13 @@ impl KvCache {
             KvKind::Q4 => KvType::Q4,
         };
         let layer = |layer| match config.short_conv_of(layer) {
-            None => KvLayer::new(kind, config.n_head_kv, config.head_dim),
+            None => {
+                let heads = config.heads_of(layer);
+                KvLayer::new(kind, heads.kv, heads.dim)
+            }
             Some(_) => short_conv::cache(kind, config.n_embd),
         };
-        Self { layers: (0..config.n_layer).map(layer).collect() }
+        Self { layers: (0..config.kv_layers).map(layer).collect() }
     }
 
     /// Tokens held by every layer.
@@ -68,17 +71,17 @@ impl KvCache {
         }
     }
 
-    /// Number of layers.
+    /// Number of stores.
     pub fn layers(&self) -> usize {
         self.layers.len()
     }
 
-    /// The store of one layer.
+    /// The store of one layer, one of the first `Config::kv_layers`.
     pub fn layer(&self, layer: usize) -> &KvLayer {
         &self.layers[layer]
     }
 
-    /// The store of one layer, to append to.
+    /// The same, to append to.
     pub fn layer_mut(&mut self, layer: usize) -> &mut KvLayer {
         &mut self.layers[layer]
     }

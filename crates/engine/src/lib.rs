@@ -8,6 +8,7 @@
 //! `encoder` is what `model` and `block` are, for models that read a whole text and write none.
 //! `reference` is the slow twin of `block`, the oracle in tests.
 
+mod altup;
 mod answer;
 pub mod arch;
 mod batch;
@@ -26,6 +27,7 @@ pub mod import;
 pub mod kept;
 pub mod kv;
 pub mod model;
+mod per_layer;
 pub mod perplexity;
 pub mod prefix;
 pub mod protocol;

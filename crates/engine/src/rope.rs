@@ -114,6 +114,11 @@ impl Rope {
         Rope { base, scaling: Scaling::None, magnitude: 1.0, factors: None, ..self.clone() }
     }
 
+    /// The same with another number of elements that turn.
+    pub fn with_dims(self, dims: usize) -> Rope {
+        Rope { dims, ..self }
+    }
+
     /// Angle divisors from a tensor, one for each pair.
     pub fn with_factors(self, factors: Vec<f32>) -> Rope {
         Rope { factors: Some(factors), ..self }

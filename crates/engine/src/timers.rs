@@ -30,13 +30,17 @@ pub enum Op {
     Activation,
     /// Product with the down weight.
     Down,
+    /// Embeddings for each layer.
+    PerLayer,
+    /// Predicting, correcting and joining residual streams.
+    Streams,
     /// Norm, product and cap of the output head.
     Head,
 }
 
 impl Op {
     /// All of them.
-    pub const ALL: [Op; 13] = [
+    pub const ALL: [Op; 15] = [
         Op::Embed,
         Op::Enter,
         Op::Quantize,
@@ -49,6 +53,8 @@ impl Op {
         Op::GateUp,
         Op::Activation,
         Op::Down,
+        Op::PerLayer,
+        Op::Streams,
         Op::Head,
     ];
 
@@ -68,6 +74,8 @@ impl Op {
             Op::GateUp => "gate_up",
             Op::Activation => "activation",
             Op::Down => "down",
+            Op::PerLayer => "per_layer",
+            Op::Streams => "streams",
             Op::Head => "head",
         }
     }

@@ -55,6 +55,8 @@ fn threads_and_chunks_change_no_bit() {
         (Shape::Llama4, TensorType::Q8_0),
         (Shape::Olmo3, TensorType::Q4_0),
         (Shape::Phi3, TensorType::F16),
+        (Shape::Gemma3n, TensorType::Q4_K),
+        (Shape::Gemma4, TensorType::Q8_0),
     ] {
         let tokens = tokens(1);
         let expected = all_bits(&load(shape, ty, 1), KvKind::F16, &tokens, 512);
@@ -77,7 +79,7 @@ fn every_cache_type_is_exact_in_itself() {
 
 #[test]
 fn smaller_caches_stay_near() {
-    for shape in [Shape::Llama, Shape::Gemma3] {
+    for shape in [Shape::Llama, Shape::Gemma3, Shape::Gemma4] {
         let model = load(shape, TensorType::F32, 2);
         let logits = |kv| -> Vec<f64> {
             let bits = all_bits(&model, kv, &tokens(2), 512);
@@ -96,7 +98,14 @@ fn smaller_caches_stay_near() {
 
 #[test]
 fn company_in_a_batch_changes_no_bit() {
-    for shape in [Shape::Gemma3, Shape::Qwen2Moe, Shape::Llama4, Shape::Mistral3] {
+    for shape in [
+        Shape::Gemma3,
+        Shape::Gemma3n,
+        Shape::Gemma4,
+        Shape::Qwen2Moe,
+        Shape::Llama4,
+        Shape::Mistral3,
+    ] {
         company(&load(shape, TensorType::Q4_K, 3));
     }
 }

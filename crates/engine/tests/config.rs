@@ -89,6 +89,45 @@ fn experts_are_counted_and_never_passed_over() {
 }
 
 #[test]
+fn layers_that_share_keys_have_a_layer_to_share_with() {
+    let config = |pattern: &[bool], shared: u32, kv: &[u32]| {
+        let mut writer = Writer::new();
+        writer.set("general.architecture", "gemma4");
+        let mut set = |key: &str, value: Value| {
+            writer.set(&format!("gemma4.{key}"), value);
+        };
+        for (key, count) in [
+            ("block_count", pattern.len() as u32),
+            ("context_length", 512),
+            ("embedding_length", 64),
+            ("feed_forward_length", 128),
+            ("attention.head_count", 4),
+            ("attention.sliding_window", 24),
+            ("attention.shared_kv_layers", shared),
+        ] {
+            set(key, Value::U32(count));
+        }
+        set("attention.layer_norm_rms_epsilon", Value::F32(1e-5));
+        set("attention.sliding_window_pattern", Value::from(pattern.to_vec()));
+        set("attention.head_count_kv", Value::from(kv.to_vec()));
+        let gguf = Gguf::from_vec(writer.to_vec(&[]).expect("no tensors")).expect("our own file");
+        Config::read(gguf.meta()).map_err(|error| error.to_string())
+    };
+    let pattern = [true, true, false, true, false];
+    let found = config(&pattern, 2, &[2, 2, 1, 2, 1]).expect("a configuration");
+    assert_eq!([0, 1, 2, 3, 4].map(|layer| found.kv_of(layer)), [0, 1, 2, 1, 2]);
+    assert_eq!((found.heads.kv, found.heads_windowed.kv, found.kv_layers), (1, 2, 3));
+    for shared in [1, 3, 4, 5, 6, u32::MAX] {
+        let error = config(&pattern, shared, &[2, 2, 1, 2, 1]).expect_err("nobody to share with");
+        assert!(error.contains("attention.shared_kv_layers"), "{shared}: {error}");
+    }
+    for kv in [&[2, 2, 1, 1, 1][..], &[2, 2, 1, 2, 2], &[2, 2], &[3, 3, 1, 3, 1], &[0; 5]] {
+        let error = config(&pattern, 2, kv).expect_err("heads that fit nothing");
+        assert!(error.contains("attention.head_count_kv"), "{kv:?}: {error}");
+    }
+}
+
+#[test]
 fn queries_grow_by_steps() {
     use hearth_engine::arch::Temperature;
     let growth = Temperature { interval: 8192, scale: 0.1, offset: 1, unturned_only: true };

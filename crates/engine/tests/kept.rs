@@ -88,7 +88,7 @@ fn kept(shape: Shape, kv: KvKind, len: usize) -> (Vec<u32>, Vec<KeptPart>) {
 
 #[test]
 fn a_sequence_that_comes_back_is_the_same_to_the_bit() {
-    for shape in [Shape::Llama, Shape::Gemma3] {
+    for shape in [Shape::Llama, Shape::Gemma3, Shape::Gemma4] {
         for kv in KINDS {
             let (first, mut before) = (tokens(200), engine(shape, kv));
             let (said, _) = generate(&mut before, &first, SALT).expect("an answer");

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 const ARCHITECTURES: &[(&str, &str)] = &[
     ("gemma2", "dense"),
     ("gemma3", "dense"),
+    ("gemma3n", "dense"),
     ("granite", "dense"),
     ("granite", "moe"),
     ("granitemoe", "dense"),

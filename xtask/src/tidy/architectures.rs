@@ -14,6 +14,8 @@ const NAMES: &[&str] = &[
     "gemma",
     "gemma2",
     "gemma3",
+    "gemma3n",
+    "gemma4",
     "qwen2",
     "qwen3",
     "qwen2moe",

@@ -17,7 +17,8 @@ const WINDOW: usize = 4096;
 fn config(keys: &Keys) -> Result<Config, ModelError> {
     let decoder = keys.decoder(RopeStyle::Halves)?;
     let (layers, width) = (decoder.n_layer, decoder.n_embd);
-    let attn_width = if layers == LAYERS_27B { width / decoder.n_head } else { decoder.head_dim };
+    let attn_width =
+        if layers == LAYERS_27B { width / decoder.heads.count } else { decoder.heads.dim };
     let window = keys.count_or("attention.sliding_window", WINDOW)?;
     Ok(Config {
         gate: Gate::GeluTanh,

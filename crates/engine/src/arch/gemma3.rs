@@ -20,7 +20,8 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         Some(_) => keys.window_pattern("attention.sliding_window_pattern", layers, 6)?,
         None => vec![false; layers],
     };
-    let attn_width = if layers == LAYERS_27B { width / decoder.n_head } else { decoder.head_dim };
+    let attn_width =
+        if layers == LAYERS_27B { width / decoder.heads.count } else { decoder.heads.dim };
     Ok(Config {
         gate: Gate::GeluTanh,
         embed_scale: (width as f32).sqrt(),

@@ -13,7 +13,7 @@ pub(super) fn config(keys: &Keys) -> Result<Config, ModelError> {
     let decoder = keys.decoder(RopeStyle::Interleaved)?;
     let turned = keys.flag_or("rope.scaling.finetuned", true)?;
     let n_ff_shared = keys.count_or("expert_shared_feed_forward_length", 0)?;
-    let experts = keys.experts(decoder.n_layer, decoder.n_ff)?;
+    let experts = keys.experts(decoder.n_layer, decoder.n_ff[0])?;
     Ok(Config {
         embed_scale: keys.number_or("embedding_scale", 1.0)?,
         attn_scale: keys.number_or("attention.scale", decoder.attn_scale)?,

@@ -1,7 +1,7 @@
 //! Typed, bounded access to one architecture's metadata keys, and the part of [`Config`] that all
 //! decoder architectures read alike.
 
-use super::{Config, Experts, Gate, Gating, QkNorm};
+use super::{Config, Experts, Gate, Gating, Heads, QkNorm};
 use crate::error::ModelError;
 use crate::gguf::Meta;
 use crate::rope::{Rope, RopeStyle};
@@ -79,6 +79,23 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// A count for each layer, from a list or from one number for all.
+    pub fn counts(&self, name: &str, layers: usize) -> Result<Vec<usize>, ModelError> {
+        let key = self.key(name);
+        let Ok(Some(values)) = self.meta.u32s(&key) else {
+            return Ok(vec![self.count(name)?; layers]);
+        };
+        if values.len() < layers {
+            let expected = format!("at least {layers} values");
+            return Err(ModelError::range(&key, format!("{} values", values.len()), expected));
+        }
+        let count = |value: &u32| match *value as usize {
+            value if (1..=LIMIT).contains(&value) => Ok(value),
+            value => Err(ModelError::range(&key, value, format!("1 to {LIMIT}"))),
+        };
+        values[..layers].iter().map(count).collect()
+    }
+
     /// A number that must be there, finite and not negative.
     pub(super) fn number(&self, name: &str) -> Result<f32, ModelError> {
         let key = self.key(name);
@@ -113,15 +130,36 @@ impl<'a> Keys<'a> {
         period: usize,
     ) -> Result<Vec<bool>, ModelError> {
         let key = self.key(name);
-        if let Ok(Some(flags)) = self.meta.u32s(&key) {
+        let numbers = || Some(self.meta.u32s(&key).ok()??.iter().map(|&flag| flag != 0).collect());
+        let flags: Option<Vec<bool>> = self.meta.bools(&key).ok().flatten().or_else(numbers);
+        if let Some(mut flags) = flags {
             if flags.len() < layers {
                 let expected = format!("at least {layers} flags");
                 return Err(ModelError::range(&key, format!("{} flags", flags.len()), expected));
             }
-            return Ok(flags[..layers].iter().map(|&flag| flag != 0).collect());
+            flags.truncate(layers);
+            return Ok(flags);
         }
         let period = self.count_or(name, period)?;
         Ok((0..layers).map(|layer| layer % period < period - 1).collect())
+    }
+
+    /// How many layers have keys and values of their own, if the file states how many share and
+    /// `usual` ones have otherwise. Those that share find a layer of their kind before them.
+    pub fn kv_layers(&self, windowed: &[bool], usual: usize) -> Result<usize, ModelError> {
+        let (name, layers) = ("attention.shared_kv_layers", windowed.len());
+        let shared = self.count_or(name, layers.saturating_sub(usual))?;
+        let own = layers.saturating_sub(shared);
+        // What llama.cpp defines: the last two layers before those that share are one of each kind.
+        let last = own.checked_sub(2).map(|from| &windowed[from..own]);
+        let fits = shared == 0 || last == Some(&[true, false]);
+        self.check(
+            name,
+            shared,
+            fits,
+            "so many that a layer with a window and one without precede",
+        )?;
+        Ok(own)
     }
 
     /// A window's length, if there is one; 0 means none.
@@ -203,41 +241,48 @@ impl<'a> Keys<'a> {
 
     /// What every decoder architecture has; an architecture's file changes what differs.
     pub fn decoder(&self, style: RopeStyle) -> Result<Config, ModelError> {
-        let (n_embd, n_head) =
+        let kv = self.count_or("attention.head_count_kv", self.count("attention.head_count")?)?;
+        self.decoder_with(
+            style,
+            self.heads(kv, ["attention.key_length", "attention.value_length"])?,
+        )
+    }
+
+    /// Heads, `kv` of them of keys and values, whose widths these keys state.
+    pub fn heads(&self, kv: usize, [keys, values]: [&str; 2]) -> Result<Heads, ModelError> {
+        let (n_embd, count) =
             (self.count("embedding_length")?, self.count("attention.head_count")?);
-        let n_layer = self.layers()?;
-        let n_head_kv = self.count_or("attention.head_count_kv", n_head)?;
-        let head_dim = self.count_or("attention.key_length", n_embd / n_head)?;
+        let at_most = "at most the embedding length";
+        self.check("attention.head_count", count, count <= n_embd, at_most)?;
+        let divides = count % kv == 0;
+        self.check("attention.head_count_kv", kv, divides, "a divisor of head_count")?;
+        let dim = self.count_or(keys, n_embd / count)?;
+        let even = dim % 2 == 0 && dim <= MAX_HEAD_DIM;
+        self.check(keys, dim, even, "even and at most 512")?;
+        let v_dim = self.count_or(values, dim)?;
+        self.check(values, v_dim, v_dim == dim, "as wide as keys")?;
+        Ok(Heads { count, kv, dim })
+    }
+
+    /// As [`Keys::decoder`], with heads that the caller has read.
+    pub fn decoder_with(&self, style: RopeStyle, heads: Heads) -> Result<Config, ModelError> {
+        let (n_layer, n_embd) = (self.layers()?, self.count("embedding_length")?);
         let n_ctx_train = self.count("context_length")?;
-        self.check(
-            "attention.head_count",
-            n_head,
-            n_head <= n_embd,
-            "at most the embedding length",
-        )?;
-        self.check(
-            "attention.head_count_kv",
-            n_head_kv,
-            n_head % n_head_kv == 0,
-            "a divisor of head_count",
-        )?;
-        let even = head_dim % 2 == 0 && head_dim <= MAX_HEAD_DIM;
-        self.check("attention.key_length", head_dim, even, "even and at most 512")?;
-        let v_dim = self.count_or("attention.value_length", head_dim)?;
-        self.check("attention.value_length", v_dim, v_dim == head_dim, "equal to key_length")?;
-        let rope = Rope::read(self, style, head_dim, n_ctx_train)?;
+        let rope = Rope::read(self, style, heads.dim, n_ctx_train)?;
         Ok(Config {
             n_layer,
             n_embd,
-            n_ff: self.count("feed_forward_length")?,
-            n_head,
-            n_head_kv,
-            head_dim,
+            n_ff: self.counts("feed_forward_length", n_layer)?,
+            heads,
+            heads_windowed: heads,
+            kv_layers: n_layer,
+            value_norm: false,
+            keys_as_values: false,
             n_ctx_train,
             norm_eps: self.number("attention.layer_norm_rms_epsilon")?,
             gate: Gate::Silu,
             embed_scale: 1.0,
-            attn_scale: (head_dim as f32).sqrt().recip(),
+            attn_scale: (heads.dim as f32).sqrt().recip(),
             qk_norm: QkNorm::None,
             pre_norm: true,
             post_norm: false,
@@ -253,6 +298,9 @@ impl<'a> Keys<'a> {
             ffn_scale: false,
             logit_scale: 1.0,
             final_softcap: None,
+            cutoff: None,
+            per_layer: None,
+            streams: None,
             short_conv: None,
             output_norm: "output_norm.weight",
         })

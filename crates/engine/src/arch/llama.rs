@@ -18,7 +18,7 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         attn_scale: keys.number_or("attention.scale", decoder.attn_scale)?,
         windowed: vec![window.is_some(); decoder.n_layer],
         window: window.map(Window::Last),
-        experts: keys.experts(decoder.n_layer, decoder.n_ff)?,
+        experts: keys.experts(decoder.n_layer, decoder.n_ff[0])?,
         ffn_scale: true,
         ..decoder
     })

@@ -25,7 +25,7 @@ const MAVERICK: usize = 128;
 fn config(keys: &Keys) -> Result<Config, ModelError> {
     let decoder = keys.decoder(RopeStyle::Interleaved)?;
     let layers = decoder.n_layer;
-    let experts = keys.needed_experts(layers, decoder.n_ff)?;
+    let experts = keys.needed_experts(layers, decoder.n_ff[0])?;
     let n_ff = keys.count("expert_feed_forward_length")?;
     // A window of 0 is a statement here: nothing is cut, and every layer turns.
     let whole = keys.states("attention.sliding_window")

@@ -16,7 +16,7 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
     Ok(Config {
         attn_scale: keys.number_or("attention.scale", decoder.attn_scale)?,
         temperature: (scale != 0.0).then(|| growth(decoder.rope.original_ctx())),
-        experts: keys.experts(decoder.n_layer, decoder.n_ff)?,
+        experts: keys.experts(decoder.n_layer, decoder.n_ff[0])?,
         ffn_scale: true,
         ..decoder
     })

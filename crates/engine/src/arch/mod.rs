@@ -6,6 +6,8 @@ mod bert;
 mod encoder;
 mod gemma2;
 mod gemma3;
+mod gemma3n;
+mod gemma4;
 mod granite;
 mod granitemoe;
 mod keys;
@@ -34,6 +36,8 @@ pub(crate) use keys::Keys;
 pub const ARCHS: &[&Arch] = &[
     &gemma2::ARCH,
     &gemma3::ARCH,
+    &gemma3n::ARCH,
+    &gemma4::ARCH,
     &granite::ARCH,
     &granitemoe::ARCH,
     &lfm2::ARCH,
@@ -77,14 +81,19 @@ pub struct Config {
     pub n_layer: usize,
     /// Width of the residual stream.
     pub n_embd: usize,
-    /// Width of the feed-forward layer.
-    pub n_ff: usize,
-    /// Query heads.
-    pub n_head: usize,
-    /// Key and value heads; divides `n_head`.
-    pub n_head_kv: usize,
-    /// Width of a head.
-    pub head_dim: usize,
+    /// Width of each layer's feed-forward part; as long as `n_layer`.
+    pub n_ff: Vec<usize>,
+    /// Heads of the layers that see everything.
+    pub heads: Heads,
+    /// Heads of the layers with a sliding window.
+    pub heads_windowed: Heads,
+    /// So many layers have keys and values of their own; each later one reads those of the last
+    /// such layer that sees as far as it does.
+    pub kv_layers: usize,
+    /// Values are normed over each head, without weights.
+    pub value_norm: bool,
+    /// In a layer without a tensor for values, keys serve as values, before they are normed.
+    pub keys_as_values: bool,
     /// Trained context length in tokens.
     pub n_ctx_train: usize,
     /// Epsilon of every RMS norm.
@@ -126,10 +135,58 @@ pub struct Config {
     pub logit_scale: f32,
     /// Logits are squashed to +- this.
     pub final_softcap: Option<f32>,
+    /// Gates that a feed-forward part closes.
+    pub cutoff: Option<Cutoff>,
+    /// Width of the embedding that every token has for each layer.
+    pub per_layer: Option<usize>,
+    /// Several residual streams.
+    pub streams: Option<Streams>,
     /// Short convolutions in the place of some layers' attention.
     pub short_conv: Option<ShortConv>,
     /// The tensor with the weights of the norm before the head.
     pub output_norm: &'static str,
+}
+
+/// The heads of a layer's attention.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heads {
+    /// Query heads.
+    pub count: usize,
+    /// Key and value heads; divides `count`.
+    pub kv: usize,
+    /// Width of a head.
+    pub dim: usize,
+}
+
+impl Heads {
+    /// Width of all query heads.
+    pub fn q_dim(self) -> usize {
+        self.count * self.dim
+    }
+
+    /// Width of all key (or value) heads.
+    pub fn kv_dim(self) -> usize {
+        self.kv * self.dim
+    }
+}
+
+/// In the first layers, only gates far above the mean of their row open, by what they are above
+/// the limit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cutoff {
+    /// How many layers.
+    pub layers: usize,
+    /// The limit is so many standard deviations above the mean.
+    pub deviations: f32,
+}
+
+/// Several residual streams, and a path of low rank beside attention; see `altup.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streams {
+    /// Streams, from 2 to 8.
+    pub count: usize,
+    /// Rank of the path beside attention.
+    pub rank: usize,
 }
 
 /// A gated convolution over the last few tokens, in the place of attention.
@@ -249,6 +306,11 @@ impl Config {
         self.experts.as_ref().filter(|experts| experts.layers[layer])
     }
 
+    /// How many deviations above the mean a layer's gates open, if there is a limit.
+    pub fn cutoff_of(&self, layer: usize) -> Option<f32> {
+        self.cutoff.filter(|cutoff| layer < cutoff.layers).map(|cutoff| cutoff.deviations)
+    }
+
     /// The growth of the queries of a layer, if they grow.
     pub fn temperature_of(&self, layer: usize) -> Option<Temperature> {
         self.temperature.filter(|growth| !(growth.unturned_only && self.rotary[layer]))
@@ -259,13 +321,17 @@ impl Config {
         if self.windowed[layer] { &self.rope_windowed } else { &self.rope }
     }
 
-    /// Width of all query heads.
-    pub fn q_dim(&self) -> usize {
-        self.n_head * self.head_dim
+    /// The heads of a layer.
+    pub fn heads_of(&self, layer: usize) -> Heads {
+        if self.windowed[layer] { self.heads_windowed } else { self.heads }
     }
 
-    /// Width of all key (or value) heads.
-    pub fn kv_dim(&self) -> usize {
-        self.n_head_kv * self.head_dim
+    /// The layer whose keys and values a layer reads: its own, or an earlier one's.
+    pub fn kv_of(&self, layer: usize) -> usize {
+        let own = &self.windowed[..self.kv_layers];
+        match layer < self.kv_layers {
+            true => layer,
+            false => own.iter().rposition(|kind| *kind == self.windowed[layer]).unwrap_or(0),
+        }
     }
 }

@@ -11,8 +11,8 @@ pub(crate) const ARCH: Arch = Arch { gguf: "qwen2moe", config };
 
 fn config(keys: &Keys) -> Result<Config, ModelError> {
     let decoder = keys.decoder(RopeStyle::Halves)?;
-    let experts = keys.needed_experts(decoder.n_layer, decoder.n_ff)?;
-    let n_ff_shared = keys.count_or("expert_shared_feed_forward_length", decoder.n_ff)?;
+    let experts = keys.needed_experts(decoder.n_layer, decoder.n_ff[0])?;
+    let n_ff_shared = keys.count_or("expert_shared_feed_forward_length", decoder.n_ff[0])?;
     Ok(Config {
         experts: Some(Experts { n_ff_shared, shared_gate: true, normalise: false, ..experts }),
         ..decoder

@@ -10,6 +10,6 @@ pub(crate) const ARCH: Arch = Arch { gguf: "qwen3moe", config };
 
 fn config(keys: &Keys) -> Result<Config, ModelError> {
     let decoder = keys.decoder(RopeStyle::Halves)?;
-    let experts = keys.needed_experts(decoder.n_layer, decoder.n_ff)?;
+    let experts = keys.needed_experts(decoder.n_layer, decoder.n_ff[0])?;
     Ok(Config { qk_norm: QkNorm::Heads, experts: Some(experts), ffn_scale: true, ..decoder })
 }

@@ -25,6 +25,7 @@ fn dense(
     reader: &Reader,
     x: &[f32],
 ) -> Result<Vec<f32>, ModelError> {
+    let ff = config.n_ff[layer];
     let (mut gate, up) = match reader.gguf.tensor(&format!("blk.{layer}.ffn_gate.weight")) {
         Some(_) => (
             product(config, layer, reader, "ffn_gate", x)?,
@@ -33,14 +34,25 @@ fn dense(
         None => {
             let both = product(config, layer, reader, "ffn_up", x)?;
             let half = |from: usize| {
-                let rows = both.chunks_exact(2 * config.n_ff);
-                rows.flat_map(|row| &row[from..from + config.n_ff]).copied().collect()
+                let rows = both.chunks_exact(2 * ff);
+                rows.flat_map(|row| &row[from..from + ff]).copied().collect()
             };
-            (half(0), half(config.n_ff))
+            (half(0), half(ff))
         }
     }; // [T][F]
+    if let Some(deviations) = config.cutoff_of(layer) {
+        gate.chunks_exact_mut(ff).for_each(|row| cut_off(row, deviations));
+    }
     gated(config.gate, &mut gate, &up);
     product(config, layer, reader, "ffn_down", &gate)
+}
+
+/// Gates as far as they exceed the mean by so many standard deviations.
+fn cut_off(row: &mut [f32], deviations: f32) {
+    let count = row.len() as f32;
+    let mean = row.iter().sum::<f32>() / count;
+    let variance = row.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>() / (count - 1.0);
+    row.iter_mut().for_each(|x| *x = (*x - mean - deviations * variance.sqrt()).max(0.0));
 }
 
 /// A product whose bias comes first and whose scale may not count.
@@ -51,7 +63,7 @@ fn product(
     part: &str,
     x: &[f32],
 ) -> Result<Vec<f32>, ModelError> {
-    let cols = if part == "ffn_down" { config.n_ff } else { config.n_embd };
+    let cols = if part == "ffn_down" { config.n_ff[layer] } else { config.n_embd };
     let (mut out, scale, bias) = reader.product(layer, part, x, cols)?;
     bias.iter().for_each(|bias| out.chunks_exact_mut(bias.len()).for_each(|row| add(row, bias)));
     if config.ffn_scale {
@@ -135,7 +147,7 @@ fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + (-x).exp())
 }
 
-fn activate(kind: Gate, x: f32) -> f32 {
+pub(super) fn activate(kind: Gate, x: f32) -> f32 {
     match kind {
         Gate::Silu => x * sigmoid(x),
         Gate::GeluTanh => {

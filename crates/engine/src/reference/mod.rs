@@ -4,8 +4,10 @@
 //! Letters: T tokens, E = n_embd, Q = n_head * head_dim, K = n_head_kv * head_dim, F = n_ff.
 
 mod ffn;
+mod per_layer;
 mod reader;
 mod short_conv;
+mod streams;
 
 use crate::arch::{Config, QkNorm};
 use crate::error::ModelError;
@@ -24,33 +26,31 @@ pub fn logits(gguf: &Gguf, config: &Config, tokens: &[u32]) -> Result<Vec<f32>, 
     let embd = config.n_embd;
     let table = reader.tensor("token_embd.weight")?;
     let mut x: Vec<f32> = Vec::new(); // [T][E]
+    let mut kept: Vec<KeyValue> = Vec::new();
     for &token in tokens {
         let row = &table[token as usize * embd..][..embd];
         x.extend(row.iter().map(|value| value * config.embed_scale));
     }
-    for layer in 0..config.n_layer {
-        let get = |part: &str| reader.tensor(&format!("blk.{layer}.{part}"));
-        let before = |x: &[f32], name: &str| -> Result<_, ModelError> {
-            match config.pre_norm {
-                true => Ok(norm(x, &get(name)?, config)),
-                false => Ok(x.to_vec()),
+    let inputs = per_layer::inputs(config, &reader, tokens, &x)?;
+    if let Some(streams) = config.streams {
+        x = streams::run(config, streams, &reader, x, &inputs)?;
+    } else {
+        for layer in 0..config.n_layer {
+            let input = before(config, &reader, layer, "attn_norm", &x)?;
+            let y = mix(config, layer, &reader, &input, &mut kept)?;
+            add(&mut x, &after(config, &reader, layer, "post_attention_norm", y)?);
+            let input = before(config, &reader, layer, "ffn_norm", &x)?;
+            let y = feed_forward(config, layer, &reader, &input)?;
+            add(&mut x, &after(config, &reader, layer, "post_ffw_norm", y)?);
+            if let Some(input) = inputs.get(layer) {
+                let y = per_layer::give(config, &reader, layer, input, &x)?;
+                add(&mut x, &y);
             }
-        };
-        let after = |mut y: Vec<f32>, name: &str| -> Result<_, ModelError> {
-            if config.post_norm {
-                y = norm(&y, &get(name)?, config);
+            if let Some(scale) = reader.optional(&format!("blk.{layer}.layer_output_scale.weight"))
+            {
+                x.iter_mut().for_each(|value| *value *= scale[0]);
             }
-            y.iter_mut().for_each(|value| *value *= config.residual_scale);
-            Ok(y)
-        };
-        let input = before(&x, "attn_norm.weight")?;
-        let y = match config.short_conv_of(layer) {
-            None => attention(config, layer, &reader, &input)?,
-            Some(conv) => short_conv(conv.taps, embd, layer, &reader, &input)?,
-        };
-        add(&mut x, &after(y, "post_attention_norm.weight")?);
-        let y = feed_forward(config, layer, &reader, &before(&x, "ffn_norm.weight")?)?;
-        add(&mut x, &after(y, "post_ffw_norm.weight")?);
+        }
     }
     let x = norm(&x, &reader.tensor(config.output_norm)?, config);
     let head = reader.optional("output.weight").unwrap_or(table);
@@ -62,30 +62,135 @@ pub fn logits(gguf: &Gguf, config: &Config, tokens: &[u32]) -> Result<Vec<f32>, 
     Ok(logits)
 }
 
-/// Causal grouped-query attention of one layer. `[T][E] -> [T][E]`
+/// What a part of a layer reads: the stream, normed where the architecture says so.
+fn before(
+    config: &Config,
+    reader: &Reader,
+    layer: usize,
+    name: &str,
+    x: &[f32],
+) -> Result<Vec<f32>, ModelError> {
+    match config.pre_norm {
+        true => Ok(norm(x, &reader.tensor(&format!("blk.{layer}.{name}.weight"))?, config)),
+        false => Ok(x.to_vec()),
+    }
+}
+
+/// What a part of a layer gives, normed where the architecture says so, and scaled.
+fn after(
+    config: &Config,
+    reader: &Reader,
+    layer: usize,
+    name: &str,
+    mut y: Vec<f32>,
+) -> Result<Vec<f32>, ModelError> {
+    if config.post_norm {
+        y = norm(&y, &reader.tensor(&format!("blk.{layer}.{name}.weight"))?, config);
+    }
+    y.iter_mut().for_each(|value| *value *= config.residual_scale);
+    Ok(y)
+}
+
+/// What mixes the tokens of a layer. `[T][E] -> [T][E]`
+fn mix(
+    config: &Config,
+    layer: usize,
+    reader: &Reader,
+    x: &[f32],
+    kept: &mut Vec<KeyValue>,
+) -> Result<Vec<f32>, ModelError> {
+    match config.short_conv_of(layer) {
+        None => attention(config, layer, reader, x, kept),
+        Some(conv) => {
+            kept.push(KeyValue::default());
+            short_conv(conv.taps, config.n_embd, layer, reader, x)
+        }
+    }
+}
+
+/// Keys and values of a layer, ready to be looked at. `[T][K]` each
+#[derive(Default)]
+struct KeyValue {
+    k: Vec<f32>,
+    v: Vec<f32>,
+}
+
+/// Causal grouped-query attention of one layer; `kept` holds what earlier layers gave. `[T][E] ->
+/// [T][E]`
 fn attention(
     config: &Config,
     layer: usize,
     reader: &Reader,
     x: &[f32],
+    kept: &mut Vec<KeyValue>,
 ) -> Result<Vec<f32>, ModelError> {
-    let (embd, dim) = (config.n_embd, config.head_dim);
+    let (embd, heads) = (config.n_embd, config.heads_of(layer));
+    let (dim, q_dim, kv_dim) = (heads.dim, heads.q_dim(), heads.kv_dim());
     let tokens = x.len() / embd;
-    let [mut q, mut k, v] = reader.qkv(config, layer, x)?;
-    let rope = match config.rope_of(layer) {
-        rope if *rope == config.rope => reader.rope(rope),
-        other => other.clone(),
-    };
-    let mut table = RopeTable::default();
-    table.fill(&rope, 0..tokens);
-    for (part, heads) in [("attn_q_norm", &mut q), ("attn_k_norm", &mut k)] {
+    let mut q = reader.query(config, layer, x)?;
+    let place = Place { config, layer, reader, tokens };
+    place.norm_and_turn("attn_q_norm", &mut q)?;
+    if config.kv_of(layer) == layer {
+        let (mut k, mut v) = reader.key_value(config, layer, x)?;
+        place.norm_and_turn("attn_k_norm", &mut k)?;
+        if config.value_norm {
+            v = norm(&v, &vec![1.0; dim], config);
+        }
+        kept.push(KeyValue { k, v });
+    }
+    let KeyValue { k, v } = &kept[config.kv_of(layer)];
+    if let Some(growth) = config.temperature_of(layer) {
+        for (position, row) in q.chunks_exact_mut(q_dim).enumerate() {
+            row.iter_mut().for_each(|q| *q *= growth.factor(position));
+        }
+    }
+    let group = heads.count / heads.kv;
+    let mut out = vec![0.0; tokens * q_dim]; // [T][Q]
+    for t in 0..tokens {
+        let first = config.window_of(layer).map_or(0, |window| window.first(t));
+        for head in 0..heads.count {
+            let q = &q[t * q_dim + head * dim..][..dim];
+            let at = |position: usize| position * kv_dim + head / group * dim;
+            let score = |s: usize| {
+                let score = dot(q, &k[at(s)..][..dim]) * config.attn_scale;
+                config.attn_softcap.map_or(score, |cap| cap * (score / cap).tanh())
+            };
+            let scores: Vec<f32> = (first..=t).map(score).collect();
+            let out = &mut out[t * q_dim + head * dim..][..dim];
+            for (s, p) in (first..=t).zip(softmax(&scores)) {
+                out.iter_mut().zip(&v[at(s)..][..dim]).for_each(|(o, v)| *o += p * v);
+            }
+        }
+    }
+    reader.attn(layer, "attn_output", &out, q_dim)
+}
+
+/// A layer's attention over so many tokens.
+struct Place<'a> {
+    config: &'a Config,
+    layer: usize,
+    reader: &'a Reader<'a>,
+    tokens: usize,
+}
+
+impl Place<'_> {
+    /// Norms queries or keys, and turns them by their positions.
+    fn norm_and_turn(&self, part: &str, heads: &mut Vec<f32>) -> Result<(), ModelError> {
+        let Self { config, layer, reader, tokens } = *self;
+        let dim = config.heads_of(layer).dim;
         if matches!(config.qk_norm, QkNorm::Heads | QkNorm::Rows) {
             let weight = reader.tensor(&format!("blk.{layer}.{part}.weight"))?;
             *heads = norm(heads, &weight, config);
         }
         if !config.rotary[layer] {
-            continue;
+            return Ok(());
         }
+        let rope = match config.rope_of(layer) {
+            rope if *rope == config.rope => reader.rope(rope),
+            other => other.clone(),
+        };
+        let mut table = RopeTable::default();
+        table.fill(&rope, 0..tokens);
         let per_row = heads.len() / tokens;
         for (position, row) in heads.chunks_exact_mut(per_row).enumerate() {
             row.chunks_exact_mut(dim).for_each(|head| turn(head, &rope, &table, position));
@@ -93,31 +198,8 @@ fn attention(
         if config.qk_norm == QkNorm::Turned {
             *heads = norm(heads, &vec![1.0; dim], config);
         }
+        Ok(())
     }
-    if let Some(growth) = config.temperature_of(layer) {
-        for (position, row) in q.chunks_exact_mut(config.q_dim()).enumerate() {
-            row.iter_mut().for_each(|q| *q *= growth.factor(position));
-        }
-    }
-    let group = config.n_head / config.n_head_kv;
-    let mut out = vec![0.0; tokens * config.q_dim()]; // [T][Q]
-    for t in 0..tokens {
-        let first = config.window_of(layer).map_or(0, |window| window.first(t));
-        for head in 0..config.n_head {
-            let q = &q[t * config.q_dim() + head * dim..][..dim];
-            let at = |position: usize| position * config.kv_dim() + head / group * dim;
-            let score = |s: usize| {
-                let score = dot(q, &k[at(s)..][..dim]) * config.attn_scale;
-                config.attn_softcap.map_or(score, |cap| cap * (score / cap).tanh())
-            };
-            let scores: Vec<f32> = (first..=t).map(score).collect();
-            let out = &mut out[t * config.q_dim() + head * dim..][..dim];
-            for (s, p) in (first..=t).zip(softmax(&scores)) {
-                out.iter_mut().zip(&v[at(s)..][..dim]).for_each(|(o, v)| *o += p * v);
-            }
-        }
-    }
-    reader.attn(layer, "attn_output", &out, config.q_dim())
 }
 
 /// RMS norm of every run of `weight.len()` values.

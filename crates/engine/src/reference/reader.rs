@@ -1,5 +1,7 @@
 //! Whole tensors of a file as 32-bit floats, and products with them.
 
+use std::ops::Range;
+
 use hearth_kernels::quant::dequantize;
 
 use super::{add, matmul};
@@ -43,6 +45,11 @@ impl Reader<'_> {
         Ok(out)
     }
 
+    /// The same with a matrix outside the layers.
+    pub(super) fn model(&self, name: &str, x: &[f32], cols: usize) -> Result<Vec<f32>, ModelError> {
+        Ok(matmul(x, &self.tensor(&format!("{name}.weight"))?, cols))
+    }
+
     /// The bare product, with the scale (1 if absent) and the bias that the file has beside it.
     pub(super) fn product(
         &self,
@@ -57,22 +64,52 @@ impl Reader<'_> {
         Ok((out, scale, self.optional(&name("bias"))))
     }
 
-    /// Queries, keys and values, from a tensor each or from one. `[T][Q], [T][K], [T][K]`
-    pub(super) fn qkv(
+    /// Queries, from a tensor of their own or from one for all. `[T][E] -> [T][Q]`
+    pub(super) fn query(
         &self,
         config: &Config,
         layer: usize,
         x: &[f32],
-    ) -> Result<[Vec<f32>; 3], ModelError> {
-        let project = |part: &str| self.attn(layer, part, x, config.n_embd);
-        if self.gguf.tensor(&format!("blk.{layer}.attn_qkv.weight")).is_none() {
-            return Ok([project("attn_q")?, project("attn_k")?, project("attn_v")?]);
+    ) -> Result<Vec<f32>, ModelError> {
+        match self.has(layer, "attn_qkv") {
+            true => self.fused(config, layer, x, 0..config.heads_of(layer).q_dim()),
+            false => self.attn(layer, "attn_q", x, config.n_embd),
         }
-        let (all, q, k) = (project("attn_qkv")?, config.q_dim(), config.kv_dim());
-        let cut = |from: usize, len: usize| {
-            all.chunks_exact(q + 2 * k).flat_map(|row| &row[from..from + len]).copied().collect()
-        };
-        Ok([cut(0, q), cut(q, k), cut(q + k, k)])
+    }
+
+    /// Keys and values likewise. `[T][E] -> [T][K], [T][K]`
+    pub(super) fn key_value(
+        &self,
+        config: &Config,
+        layer: usize,
+        x: &[f32],
+    ) -> Result<(Vec<f32>, Vec<f32>), ModelError> {
+        let (q, k) = (config.heads_of(layer).q_dim(), config.heads_of(layer).kv_dim());
+        if self.has(layer, "attn_qkv") {
+            let part = |rows| self.fused(config, layer, x, rows);
+            return Ok((part(q..q + k)?, part(q + k..q + 2 * k)?));
+        }
+        let one = |part: &str| self.attn(layer, part, x, config.n_embd);
+        let values = config.keys_as_values && !self.has(layer, "attn_v");
+        Ok((one("attn_k")?, one(if values { "attn_k" } else { "attn_v" })?))
+    }
+
+    fn has(&self, layer: usize, part: &str) -> bool {
+        self.gguf.tensor(&format!("blk.{layer}.{part}.weight")).is_some()
+    }
+
+    /// Some columns of the product with the one tensor for queries, keys and values.
+    fn fused(
+        &self,
+        config: &Config,
+        layer: usize,
+        x: &[f32],
+        part: Range<usize>,
+    ) -> Result<Vec<f32>, ModelError> {
+        let heads = config.heads_of(layer);
+        let all = self.attn(layer, "attn_qkv", x, config.n_embd)?;
+        let rows = all.chunks_exact(heads.q_dim() + 2 * heads.kv_dim());
+        Ok(rows.flat_map(|row| &row[part.clone()]).copied().collect())
     }
 
     /// With the file's factors for a short context, if there are some.

@@ -9,8 +9,8 @@ use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::{TensorType, dequantize};
 
 use super::{
-    Attention, Embedding, Ffn, Gated, Layer, Linear, MappedRows, Mix, Mixture, Order, ShortConv,
-    Weights,
+    Attention, Embedding, Ffn, Gated, KeyValue, Layer, Linear, MappedRows, Mix, Mixture, Order,
+    ShortConv, Weights,
 };
 use crate::arch::{Config, Experts, QkNorm};
 use crate::error::ModelError;
@@ -56,6 +56,8 @@ impl Weights {
             blk,
             output_norm,
             output: loader.head(output, n_vocab, config.n_embd)?,
+            per_layer: loader.per_layer_table(config, n_vocab)?,
+            altup: loader.altup(config)?,
             rope,
             rope_windowed,
         })
@@ -161,7 +163,12 @@ impl<'a> Loader<'a> {
     }
 
     /// A small matrix as 32-bit floats. `[rows][cols]`
-    fn floats(&mut self, name: &str, rows: usize, cols: usize) -> Result<Vec<f32>, ModelError> {
+    pub(super) fn floats(
+        &mut self,
+        name: &str,
+        rows: usize,
+        cols: usize,
+    ) -> Result<Vec<f32>, ModelError> {
         let (ty, bytes) = self.bytes(name, rows, cols)?;
         let mut values = vec![0.0; rows * cols];
         dequantize(ty, &bytes, &mut values);
@@ -234,12 +241,17 @@ impl<'a> Loader<'a> {
             )?,
             ffn_norm: self.norm(config.pre_norm, &name("ffn_norm.weight"), embd)?,
             ffn: match config.experts_of(layer) {
-                None => Ffn::Dense(self.ffn(config, &name)?.into()),
+                None => Ffn::Dense(self.ffn(config, config.n_ff[layer], &name)?.into()),
                 Some(experts) => {
                     Ffn::Mixture(self.mixture(experts, (embd, config.ffn_scale), &name)?.into())
                 }
             },
             post_ffw_norm: self.norm(config.post_norm, &name("post_ffw_norm.weight"), embd)?,
+            per_layer: self.per_layer(config, &name)?,
+            output_scale: self
+                .optional(&name("layer_output_scale.weight"), 1)?
+                .map(|values| values[0]),
+            altup: self.altup_layer(config, &name)?,
         })
     }
 
@@ -249,11 +261,28 @@ impl<'a> Loader<'a> {
         layer: usize,
         name: &dyn Fn(&str) -> String,
     ) -> Result<Attention, ModelError> {
-        let (embd, q) = (config.n_embd, config.q_dim());
-        let [attn_q, attn_k, attn_v] = self.qkv(name, embd, (q, config.kv_dim()))?;
-        let [attn_q_norm, attn_k_norm] = self.qk_norms(config, layer)?;
-        let attn_output = self.linear(&name("attn_output"), embd, q, Order::ScaleFirst)?;
-        Ok(Attention { attn_q, attn_k, attn_v, attn_output, attn_q_norm, attn_k_norm })
+        let (embd, heads, order) = (config.n_embd, config.heads_of(layer), Order::ScaleFirst);
+        let (q, kv) = (heads.q_dim(), heads.kv_dim());
+        let has = |part: &str| self.gguf.tensor(&format!("{}.weight", name(part))).is_some();
+        let values = !config.keys_as_values || has("attn_v") || has("attn_qkv");
+        let owns = config.kv_of(layer) == layer;
+        let (attn_q, own) = if owns && values {
+            let [attn_q, attn_k, attn_v] = self.qkv(name, embd, (q, kv))?;
+            (attn_q, Some((attn_k, Some(attn_v))))
+        } else {
+            let attn_q = self.linear(&name("attn_q"), q, embd, order)?;
+            let attn_k = owns.then(|| self.linear(&name("attn_k"), kv, embd, order)).transpose()?;
+            (attn_q, attn_k.map(|attn_k| (attn_k, None)))
+        };
+        let mut finish = |(attn_k, attn_v)| -> Result<KeyValue, ModelError> {
+            let attn_k_norm = self.qk_norm(config, layer, "attn_k_norm", kv)?;
+            let attn_v_norm = config.value_norm.then(|| vec![1.0; heads.dim]);
+            Ok(KeyValue { attn_k, attn_k_norm, attn_v, attn_v_norm })
+        };
+        let own = own.map(&mut finish).transpose()?;
+        let attn_q_norm = self.qk_norm(config, layer, "attn_q_norm", q)?;
+        let attn_output = self.linear(&name("attn_output"), embd, q, order)?;
+        Ok(Attention { attn_q, attn_q_norm, own, attn_output })
     }
 
     fn short_conv(
@@ -287,26 +316,33 @@ impl<'a> Loader<'a> {
         Ok([one(0..q)?, one(q..q + kv)?, one(q + kv..q + 2 * kv)?])
     }
 
-    /// Weights of the norms over queries and keys.
-    fn qk_norms(
+    /// Weights of the norm over queries or keys, which are `width` wide.
+    fn qk_norm(
         &mut self,
         config: &Config,
         layer: usize,
-    ) -> Result<[Option<Vec<f32>>; 2], ModelError> {
-        let (q, k) = match config.qk_norm {
-            QkNorm::None => return Ok([None, None]),
-            QkNorm::Turned => return Ok([(); 2].map(|()| Some(vec![1.0; config.head_dim]))),
-            QkNorm::Heads => (config.head_dim, config.head_dim),
-            QkNorm::Rows => (config.q_dim(), config.kv_dim()),
+        part: &str,
+        width: usize,
+    ) -> Result<Option<Vec<f32>>, ModelError> {
+        let dim = config.heads_of(layer).dim;
+        let len = match config.qk_norm {
+            QkNorm::None => return Ok(None),
+            QkNorm::Turned => return Ok(Some(vec![1.0; dim])),
+            QkNorm::Heads => dim,
+            QkNorm::Rows => width,
         };
-        let mut one = |part, len| self.vector(&format!("blk.{layer}.{part}.weight"), len).map(Some);
-        Ok([one("attn_q_norm", q)?, one("attn_k_norm", k)?])
+        self.vector(&format!("blk.{layer}.{part}.weight"), len).map(Some)
     }
 
     /// A feed-forward part; without a tensor for the gate, that of `up` holds both. Not every
     /// architecture applies the scales.
-    fn ffn(&mut self, config: &Config, name: &dyn Fn(&str) -> String) -> Result<Gated, ModelError> {
-        let (embd, ff, order) = (config.n_embd, config.n_ff, Order::BiasFirst);
+    fn ffn(
+        &mut self,
+        config: &Config,
+        ff: usize,
+        name: &dyn Fn(&str) -> String,
+    ) -> Result<Gated, ModelError> {
+        let (embd, order) = (config.n_embd, Order::BiasFirst);
         let (gate, up) = (name("ffn_gate"), name("ffn_up"));
         let [gate, up] = if self.gguf.tensor(&format!("{gate}.weight")).is_some() {
             [self.linear(&gate, ff, embd, order)?, self.linear(&up, ff, embd, order)?]

@@ -3,6 +3,7 @@
 //! has them.
 
 mod encoder;
+mod extra;
 mod load;
 
 use hearth_kernels::bytes::Bytes;
@@ -14,6 +15,7 @@ use hearth_kernels::rows::for_rows;
 use crate::arch::Experts;
 use crate::rope::Rope;
 pub use encoder::{EncoderLayer, EncoderWeights, Norm, RankHead};
+pub use extra::{AltUp, AltUpLayer, PerLayer, PerLayerTable};
 
 /// All tensors of a model, under GGUF's names.
 pub struct Weights {
@@ -29,6 +31,10 @@ pub struct Weights {
     pub rope: Rope,
     /// The same for windowed layers.
     pub rope_windowed: Rope,
+    /// Embeddings for each layer.
+    pub per_layer: Option<PerLayerTable>,
+    /// Makes and joins the residual streams.
+    pub altup: Option<AltUp>,
 }
 
 /// One layer. Matrices are `[rows][cols]` as `load.rs` asks for them.
@@ -40,6 +46,10 @@ pub struct Layer {
     pub ffn_norm: Option<Vec<f32>>,
     pub ffn: Ffn,
     pub post_ffw_norm: Option<Vec<f32>>,
+    pub per_layer: Option<PerLayer>,
+    /// What the layer gives is multiplied by this.
+    pub output_scale: Option<f32>,
+    pub altup: Option<AltUpLayer>,
 }
 
 /// How a layer mixes tokens.
@@ -54,11 +64,27 @@ pub enum Mix {
 #[allow(missing_docs)]
 pub struct Attention {
     pub attn_q: Linear,
-    pub attn_k: Linear,
-    pub attn_v: Linear,
-    pub attn_output: Linear,
     pub attn_q_norm: Option<Vec<f32>>,
+    /// None: those of an earlier layer, see `Config::kv_of`.
+    pub own: Option<KeyValue>,
+    pub attn_output: Linear,
+}
+
+/// A layer's own keys and values.
+#[allow(missing_docs)]
+pub struct KeyValue {
+    pub attn_k: Linear,
     pub attn_k_norm: Option<Vec<f32>>,
+    /// None: keys serve as values.
+    pub attn_v: Option<Linear>,
+    pub attn_v_norm: Option<Vec<f32>>,
+}
+
+impl Attention {
+    fn inputs(&self) -> Vec<&Weight> {
+        let own = self.own.iter().flat_map(|own| [Some(&own.attn_k), own.attn_v.as_ref()]);
+        [Some(&self.attn_q)].into_iter().chain(own).flatten().map(|one| &one.weight).collect()
+    }
 }
 
 /// A gated convolution, see `short_conv.rs`.
@@ -75,7 +101,7 @@ impl Mix {
     /// The matrices that the layer's input is multiplied with.
     pub fn inputs(&self) -> Vec<&Weight> {
         match self {
-            Self::Attention(a) => [&a.attn_q, &a.attn_k, &a.attn_v].map(|one| &one.weight).into(),
+            Self::Attention(attention) => attention.inputs(),
             Self::ShortConv(conv) => vec![&conv.in_proj.weight],
         }
     }
@@ -233,8 +259,11 @@ impl Weights {
 
     /// Bytes read for one decoded token: every matrix once, and one embedding row.
     pub fn bytes_per_token(&self) -> u64 {
-        let layers = self.blk.iter().flat_map(Layer::matrices).map(Weight::bytes).sum::<usize>();
-        (layers + self.output.weight.bytes()) as u64
+        let layers = self.blk.iter().flat_map(Layer::matrices);
+        let table = self.per_layer.iter().map(|table| &table.proj);
+        let streams = self.altup.iter().flat_map(|all| all.proj.iter().chain(&all.unembd_proj));
+        let others = table.chain(streams).chain([&self.output]).map(|one| &one.weight);
+        layers.chain(others).map(Weight::bytes).sum::<usize>() as u64
     }
 }
 
@@ -242,7 +271,10 @@ impl Layer {
     /// The matrices that a token is multiplied with; of equal experts, the first ones.
     pub fn matrices(&self) -> Vec<&Weight> {
         let mix = self.mix.inputs().into_iter().chain([self.mix.output()]);
-        mix.chain(self.ffn.gate_up()).chain(self.ffn.down()).collect()
+        let per_layer = self.per_layer.iter().flat_map(|part| [&part.inp_gate, &part.proj]);
+        let altup = self.altup.iter().flat_map(AltUpLayer::matrices);
+        let extra = per_layer.map(|one| &one.weight).chain(altup);
+        mix.chain(self.ffn.gate_up()).chain(self.ffn.down()).chain(extra).collect()
     }
 }
 

@@ -29,7 +29,11 @@ pub(crate) fn model(shape: Shape, ty: TensorType, seed: u64) -> Vec<u8> {
     }
     let mut data = Vec::new();
     for (name, ty, dims) in &tensors {
-        let values = values(&mut random, name, dims);
+        let mut values = values(&mut random, name, dims);
+        if shape.scales_queries() && name.ends_with("attn_q_norm.weight") {
+            // Nothing else makes their scores small.
+            values.iter_mut().for_each(|value| *value *= 0.125);
+        }
         let mut bytes = vec![0; ty.row_bytes(values.len()).expect("whole blocks")];
         quantize(*ty, &values, &mut bytes).expect("finite values");
         data.push(bytes);
@@ -70,6 +74,17 @@ fn keys(writer: &mut Writer, shape: Shape) {
     }
 }
 
+/// Matrices that are too small for most types.
+const SMALL: [&str; 7] = [
+    "ffn_gate_inp.weight",
+    "shortconv.conv.weight",
+    "altup_correct_coef.weight",
+    "altup_predict_coef.weight",
+    "altup_router.weight",
+    "laurel_r.weight",
+    "per_layer_token_embd.weight",
+];
+
 type Plan = (String, TensorType, Vec<usize>);
 
 fn tensors(shape: Shape, ty: TensorType) -> Vec<Plan> {
@@ -85,11 +100,15 @@ fn tensors(shape: Shape, ty: TensorType) -> Vec<Plan> {
     for name in spec.factors {
         all.push(vector(name, spec.rope_dims / 2));
     }
+    let of = |name: &str, dims: &[usize]| {
+        if dims.len() == 1 || SMALL.contains(&name) { TensorType::F32 } else { ty }
+    };
+    for (name, dims) in spec.outside() {
+        all.push((name.to_owned(), of(name, &dims), dims));
+    }
     for layer in 0..spec.layers {
         for (name, dims) in spec.layer(layer) {
-            let small = ["ffn_gate_inp.weight", "shortconv.conv.weight"].contains(&name);
-            let ty = if dims.len() == 1 || small { TensorType::F32 } else { ty };
-            all.push((format!("blk.{layer}.{name}"), ty, dims));
+            all.push((format!("blk.{layer}.{name}"), of(name, &dims), dims));
         }
     }
     all
@@ -100,9 +119,9 @@ fn values(random: &mut Random, name: &str, dims: &[usize]) -> Vec<f32> {
     let count = dims.iter().product();
     let (middle, spread) = match name {
         _ if name.starts_with("rope_f") => (4.0, 3.0),
-        _ if name.ends_with("norm.weight") => (1.0, 0.2),
+        _ if name.ends_with("norm.weight") || name.ends_with("scale.weight") => (1.0, 0.2),
         _ if name.ends_with(".bias") => (0.0, 0.3),
-        "token_embd.weight" => (0.0, 1.0),
+        "token_embd.weight" | "per_layer_token_embd.weight" => (0.0, 1.0),
         _ => (0.0, 1.5 / (dims[0] as f32).sqrt()),
     };
     (0..count).map(|_| middle + spread * random.next()).collect()

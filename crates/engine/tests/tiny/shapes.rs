@@ -13,6 +13,11 @@ pub(crate) enum Shape {
     Gemma3,
     /// Gemma 2 with a window of 24 on every other layer, and both caps.
     Gemma2,
+    /// Gemma 3n: 22 layers, the last two of which read what layers 18 and 19 keep.
+    Gemma3n,
+    /// Gemma 4: six layers, every one of the last three reads what an earlier one of its kind keeps;
+    /// windowed ones have narrower heads, and more of keys.
+    Gemma4,
     /// Granite with its four factors.
     Granite,
     /// LFM2: the middle one of three layers attends, the others convolve three tokens.
@@ -43,10 +48,12 @@ pub(crate) enum Shape {
 
 impl Shape {
     #[allow(dead_code)]
-    pub(crate) const ALL: [Shape; 16] = [
+    pub(crate) const ALL: [Shape; 18] = [
         Self::Llama,
         Self::Gemma3,
         Self::Gemma2,
+        Self::Gemma3n,
+        Self::Gemma4,
         Self::Granite,
         Self::Lfm2,
         Self::Llama4,
@@ -70,6 +77,25 @@ enum QkNorm {
     Heads,
     Rows,
 }
+
+/// What else a model has.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Extra {
+    None,
+    /// Embeddings for each layer, streams, a path of low rank.
+    Gemma3n,
+    /// Embeddings for each layer, two kinds of layers.
+    Gemma4,
+}
+
+/// Streams of Gemma 3n.
+const STREAMS: usize = 4;
+/// Rank of its path beside attention.
+const RANK: usize = 64;
+/// Which layers of Gemma 4 have a window.
+const WINDOWED: [bool; 6] = [true, true, false, true, false, true];
+/// Its first layer that has no keys of its own.
+const SHARED: usize = 3;
 
 /// Experts of a layer.
 #[derive(Clone, Copy)]
@@ -100,6 +126,8 @@ pub(super) struct Spec {
     /// All layers but this one convolve.
     attends: Option<usize>,
     pub(super) output_norm: &'static str,
+    pub(super) extra: Extra,
+    ff: usize,
 }
 
 impl Default for Spec {
@@ -120,6 +148,8 @@ impl Default for Spec {
             experts: None,
             attends: None,
             output_norm: "output_norm.weight",
+            extra: Extra::None,
+            ff: FF,
         }
     }
 }
@@ -156,6 +186,11 @@ fn window(length: u32, period: u32) -> Vec<(&'static str, Value)> {
 const EXPERTS: Experts = Experts { count: 4, ff: FF, shared: 0, shared_gate: false };
 
 impl Shape {
+    /// Whether the norm of queries makes their scores small.
+    pub(super) fn scales_queries(self) -> bool {
+        [Self::Gemma3n, Self::Gemma4].contains(&self)
+    }
+
     pub(super) fn spec(self) -> Spec {
         let plain = Spec::default();
         match self {
@@ -193,6 +228,26 @@ impl Shape {
                 post_norm: true,
                 ..plain
             },
+            Shape::Gemma3n => Spec {
+                arch: "gemma3n",
+                layers: 22,
+                keys: [
+                    window(24, 2),
+                    vec![
+                        ("feed_forward_length", count(256)),
+                        ("altup.num_inputs", count(STREAMS as u32)),
+                        ("embedding_length_per_layer_input", count(EMBD as u32)),
+                    ],
+                ]
+                .concat(),
+                tied: true,
+                post_norm: true,
+                qk_norm: QkNorm::Heads,
+                extra: Extra::Gemma3n,
+                ff: 256,
+                ..plain
+            },
+            Shape::Gemma4 => Shape::gemma4(),
             Shape::Granite => Spec {
                 arch: "granite",
                 keys: vec![
@@ -287,6 +342,39 @@ impl Shape {
             Shape::SmolLm3 => Spec { arch: "smollm3", layers: 4, tied: true, ..plain },
         }
     }
+
+    fn gemma4() -> Spec {
+        let of_kind = |windowed: u32, whole: u32| -> Value {
+            let all = WINDOWED.iter().map(|kind| if *kind { windowed } else { whole });
+            Value::from(all.collect::<Vec<u32>>())
+        };
+        let ff = (0..WINDOWED.len()).map(|layer| if layer < SHARED { FF } else { 2 * FF });
+        Spec {
+            arch: "gemma4",
+            layers: WINDOWED.len(),
+            head_dim: 128,
+            rope_dims: 128,
+            keys: vec![
+                ("attention.sliding_window", count(24)),
+                ("attention.sliding_window_pattern", Value::from(WINDOWED.to_vec())),
+                ("attention.head_count_kv", of_kind(HEADS_KV as u32, 1)),
+                ("attention.key_length_swa", count(64)),
+                ("attention.value_length_swa", count(64)),
+                ("attention.shared_kv_layers", count((WINDOWED.len() - SHARED) as u32)),
+                ("rope.dimension_count_swa", count(64)),
+                ("rope.freq_base_swa", number(10_000.0)),
+                ("feed_forward_length", Value::from(ff.map(|n| n as u32).collect::<Vec<u32>>())),
+                ("embedding_length_per_layer_input", count(EMBD as u32)),
+                ("final_logit_softcapping", number(3.0)),
+            ],
+            tied: true,
+            factors: &["rope_freqs.weight"],
+            post_norm: true,
+            qk_norm: QkNorm::Heads,
+            extra: Extra::Gemma4,
+            ..Spec::default()
+        }
+    }
 }
 
 impl Spec {
@@ -298,7 +386,7 @@ impl Spec {
         }
         let attends = self.attends.is_none_or(|attends| attends == layer);
         if attends {
-            all.extend(self.attention());
+            all.extend(self.attention(layer));
         } else {
             all.push(("shortconv.conv.weight", vec![3, EMBD]));
             all.push(("shortconv.in_proj.weight", vec![EMBD, 3 * EMBD]));
@@ -313,30 +401,85 @@ impl Spec {
                 all.push(("ffn_down.weight", vec![FF, EMBD]));
             }
             None => {
-                all.push(("ffn_gate.weight", vec![EMBD, FF]));
-                all.push(("ffn_up.weight", vec![EMBD, FF]));
-                all.push(("ffn_down.weight", vec![FF, EMBD]));
+                let ff = if self.shares(layer) { 2 * self.ff } else { self.ff };
+                all.push(("ffn_gate.weight", vec![EMBD, ff]));
+                all.push(("ffn_up.weight", vec![EMBD, ff]));
+                all.push(("ffn_down.weight", vec![ff, EMBD]));
             }
             Some(experts) => all.extend(experts.tensors()),
         }
         if attends {
-            all.extend(self.attention_vectors());
+            all.extend(self.attention_vectors(layer));
         }
         if self.post_norm {
             all.push(("post_attention_norm.weight", vec![EMBD]));
             all.push(("post_ffw_norm.weight", vec![EMBD]));
         }
+        all.extend(self.extra());
+        all
+    }
+
+    /// Whether a layer of Gemma 4 has no keys of its own.
+    fn shares(&self, layer: usize) -> bool {
+        self.extra == Extra::Gemma4 && layer >= SHARED
+    }
+
+    fn extra(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let mut all = Vec::new();
+        if self.extra != Extra::None {
+            all.push(("inp_gate.weight", vec![EMBD, EMBD]));
+            all.push(("proj.weight", vec![EMBD, EMBD]));
+            all.push(("post_norm.weight", vec![EMBD]));
+        }
+        match self.extra {
+            Extra::None => {}
+            Extra::Gemma4 => all.push(("layer_output_scale.weight", vec![1])),
+            Extra::Gemma3n => {
+                all.push(("altup_correct_coef.weight", vec![STREAMS, STREAMS]));
+                all.push(("altup_correct_scale.weight", vec![EMBD]));
+                all.push(("altup_predict_coef.weight", vec![STREAMS, STREAMS * STREAMS]));
+                all.push(("altup_router.weight", vec![EMBD, STREAMS]));
+                all.push(("altup_router_norm.weight", vec![EMBD]));
+                all.push(("laurel_l.weight", vec![EMBD, RANK]));
+                all.push(("laurel_r.weight", vec![RANK, EMBD]));
+                all.push(("laurel_post_norm.weight", vec![EMBD]));
+            }
+        }
+        all
+    }
+
+    /// Names and dimensions of the matrices outside the layers, and of their norms.
+    pub(super) fn outside(&self) -> Vec<(&'static str, Vec<usize>)> {
+        let mut all = Vec::new();
+        if self.extra != Extra::None {
+            all.push(("per_layer_token_embd.weight", vec![EMBD * self.layers, super::VOCAB]));
+            all.push(("per_layer_model_proj.weight", vec![EMBD, EMBD * self.layers]));
+            all.push(("per_layer_proj_norm.weight", vec![EMBD]));
+        }
+        if self.extra == Extra::Gemma3n {
+            all.push(("altup_proj.weight", vec![EMBD, EMBD, STREAMS - 1]));
+            all.push(("altup_unembd_proj.weight", vec![EMBD, EMBD, STREAMS - 1]));
+        }
         all
     }
 
     /// Widths of all queries and of all keys.
-    fn widths(&self) -> (usize, usize) {
-        (HEADS * self.head_dim, HEADS_KV * self.head_dim)
+    fn widths(&self, layer: usize) -> (usize, usize) {
+        match self.extra {
+            Extra::Gemma4 if WINDOWED[layer] => (HEADS * 64, HEADS_KV * 64),
+            Extra::Gemma4 => (HEADS * self.head_dim, self.head_dim),
+            _ => (HEADS * self.head_dim, HEADS_KV * self.head_dim),
+        }
     }
 
-    fn attention(&self) -> Vec<(&'static str, Vec<usize>)> {
-        let (q, kv) = self.widths();
-        let mut all = if self.fused {
+    fn attention(&self, layer: usize) -> Vec<(&'static str, Vec<usize>)> {
+        let (q, kv) = self.widths(layer);
+        let mut all = if self.shares(layer) {
+            vec![("attn_q.weight", vec![EMBD, q])]
+        } else if self.extra == Extra::Gemma4 && !WINDOWED[layer] {
+            // Keys serve as values.
+            vec![("attn_q.weight", vec![EMBD, q]), ("attn_k.weight", vec![EMBD, kv])]
+        } else if self.fused {
             vec![("attn_qkv.weight", vec![EMBD, q + 2 * kv])]
         } else {
             vec![
@@ -349,8 +492,8 @@ impl Spec {
         all
     }
 
-    fn attention_vectors(&self) -> Vec<(&'static str, Vec<usize>)> {
-        let (q, kv) = self.widths();
+    fn attention_vectors(&self, layer: usize) -> Vec<(&'static str, Vec<usize>)> {
+        let (q, kv) = self.widths(layer);
         let mut all = Vec::new();
         if self.biases {
             all.push(("attn_q.bias", vec![q]));
@@ -359,12 +502,14 @@ impl Spec {
         }
         let norms = match self.qk_norm {
             QkNorm::None => None,
-            QkNorm::Heads => Some((self.head_dim, self.head_dim)),
+            QkNorm::Heads => Some((q / HEADS, q / HEADS)),
             QkNorm::Rows => Some((q, kv)),
         };
         if let Some((q, k)) = norms {
             all.push(("attn_q_norm.weight", vec![q]));
-            all.push(("attn_k_norm.weight", vec![k]));
+            if !self.shares(layer) {
+                all.push(("attn_k_norm.weight", vec![k]));
+            }
         }
         all
     }

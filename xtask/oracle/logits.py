@@ -26,6 +26,8 @@ def options():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--kv", choices=["f32", "f16"], default="f32", help="cache type")
     parser.add_argument("--flash", action="store_true", help="use flash attention")
+    parser.add_argument("--lora", help="a GGUF adapter beside the model")
+    parser.add_argument("--strength", type=float, default=1.0, help="of the adapter")
     parser.add_argument("--step", type=int, default=0, help="tokens in a batch, 0 for all at once")
     return parser.parse_args()
 
@@ -75,6 +77,18 @@ def open_context(library, model, tokens, args):
     return context
 
 
+def add_adapter(library, model, context, args):
+    adapter = library.llama_adapter_lora_init(model, os.fsencode(args.lora))
+    if not adapter:
+        sys.exit(f"llama.cpp cannot load the adapter {args.lora}")
+    adapters = (library.llama_adapter_lora_p_ctypes * 1)(
+        ctypes.cast(adapter, library.llama_adapter_lora_p_ctypes)
+    )
+    strengths = (ctypes.c_float * 1)(args.strength)
+    if library.llama_set_adapters_lora(context, adapters, 1, strengths) != 0:
+        sys.exit("llama.cpp refused the adapter")
+
+
 def rows(library, context, tokens, width, step):
     """Yields the logits after each token as raw bytes, batch by batch."""
     for start in range(0, len(tokens), step):
@@ -101,6 +115,8 @@ def main():
     tokens = token_ids(args.tokens)
     model = open_model(library, args.model)
     context = open_context(library, model, tokens, args)
+    if args.lora:
+        add_adapter(library, model, context, args)
     width = library.llama_vocab_n_tokens(library.llama_model_get_vocab(model))
     with open(args.out, "wb") as out:
         for row in rows(library, context, tokens, width, args.step or len(tokens)):

@@ -35,6 +35,8 @@ pub(crate) fn generate(
     request: Generate,
     show: Show,
 ) -> anyhow::Result<Answer> {
+    running.adapters.give(app, running)?;
+    let request = Generate { adapters: running.adapters.uses(), ..request };
     let reply = running.submit(Job::Generate(Box::new(request)))?;
     let guard = interrupt.guard(reply.canceller());
     let mut out = std::io::stdout().lock();

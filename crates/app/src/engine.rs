@@ -11,6 +11,7 @@ use hearth_engine::protocol::{
 };
 use hearth_hub::OpenModel;
 
+use crate::adapters::Adapters;
 use crate::context::App;
 use crate::exit::{self, Code};
 use crate::progress::{Meter, Unit};
@@ -92,6 +93,8 @@ pub(crate) enum Need {
 pub(crate) struct Running {
     pub(crate) engine: Engine,
     model: OpenModel,
+    /// What every answer goes through; a new child gets them again.
+    pub(crate) adapters: Adapters,
     /// Kept for its lock.
     _draft: Option<OpenModel>,
 }
@@ -138,7 +141,9 @@ impl EngineArgs {
             progress.show(stage, done, total);
         });
         match engine {
-            Ok(engine) => Ok(Running { engine, model, _draft: draft }),
+            Ok(engine) => {
+                Ok(Running { engine, model, adapters: Adapters::default(), _draft: draft })
+            }
             Err(error) => Err(named(&model, error)),
         }
     }

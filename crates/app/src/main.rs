@@ -5,6 +5,7 @@
 //! settings and where they come from in `config/`; exit codes in `exit.rs`. Commands that read a
 //! model start the sealed engine through `engine.rs`; that child is this program too (`role.rs`).
 
+mod adapters;
 mod answer;
 mod commands;
 mod config;

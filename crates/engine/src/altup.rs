@@ -176,7 +176,8 @@ fn begin_laurel(model: &Model, layer: &Layer, part: &AltUpLayer, s: &mut Scratch
         None => s.normed.copy_from_slice(&s.x),
     }
     let inputs = layer.mix.inputs().into_iter().chain([&part.laurel_l.weight]);
-    s.acts.fill(pool, &s.normed, rows, config.n_embd, Reads::of(inputs));
+    let reads = s.adapters.reads(Reads::of(inputs));
+    s.acts.fill(pool, &s.normed, rows, config.n_embd, reads);
     s.altup.low.resize(rows * part.laurel_l.weight.rows(), 0.0);
     linear(pool, &s.acts, &mut [(&part.laurel_l.weight, &mut s.altup.low)]); // [M][rank]
     s.timers.lap(Op::Enter);

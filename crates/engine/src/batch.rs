@@ -6,11 +6,12 @@ use std::time::Instant;
 
 use hearth_kernels::attention::BLOCK;
 
+use crate::adapter::Active;
 use crate::answer::{Answer, Next};
 use crate::block::{Scratch, head};
 use crate::kv::KvCache;
 use crate::model::Model;
-use crate::prefix::PrefixCache;
+use crate::prefix::{PrefixCache, Scope};
 use crate::protocol::{Event, Failure, Finish, KvKind, Stage, Stats};
 use crate::session::{PREFILL_CHUNK, Part, Sequence, pass};
 use crate::speculate::Pace;
@@ -47,7 +48,7 @@ struct Running {
     /// What the draft model holds of it.
     drafted: Option<Sequence>,
     prompt: Vec<u32>,
-    salt: u64,
+    scope: Scope,
     /// Tokens of the prompt that need not be computed.
     cached: usize,
     /// The token to go on from, once the prompt is read.
@@ -122,16 +123,17 @@ impl Batch {
         self.prefix.clear();
     }
 
-    /// What is known of the beginning of `tokens`.
+    /// What is known of the beginning of `tokens`, without adapters.
     pub(crate) fn known(&mut self, model: &Model, salt: u64, tokens: &[u32]) -> KvCache {
         let mut kv = self.empty(model);
-        self.prefix.restore(salt, tokens, &mut kv);
+        self.prefix.restore(&Scope::new(salt, &[]), tokens, &mut kv);
         kv
     }
 
-    /// Keeps what `kv` holds of `tokens`, as if a sequence had computed it.
+    /// Keeps what `kv` holds of `tokens`, as if a sequence without adapters had
+    /// computed it.
     pub(crate) fn learn(&mut self, salt: u64, tokens: &[u32], kv: &KvCache) {
-        self.prefix.store(salt, tokens, kv);
+        self.prefix.store(&Scope::new(salt, &[]), tokens, kv);
     }
 
     /// A cache as that of every sequence.
@@ -157,20 +159,21 @@ impl Batch {
         id: u64,
         answer: Answer,
         prompt: Vec<u32>,
-        salt: u64,
+        (salt, adapters): (u64, Vec<Active>),
     ) {
+        let scope = Scope::new(salt, &adapters);
         let started = Instant::now();
-        let mut sequence = Sequence::new(model, self.kv);
+        let mut sequence = Sequence::new(model, self.kv).through(adapters);
         // The last token is always computed: its logits are what the answer starts from.
         let known = &prompt[..prompt.len() - 1];
-        let cached = sequence.begin(known, |kv| self.prefix.restore(salt, known, kv));
+        let cached = sequence.begin(known, |kv| self.prefix.restore(&scope, known, kv));
         self.running.push(Running {
             id,
             answer,
             sequence,
             drafted: self.draft.as_ref().map(|draft| draft.sequence(self.kv)),
             prompt,
-            salt,
+            scope,
             cached,
             next: 0,
             rows: Vec::new(),
@@ -284,7 +287,7 @@ impl Batch {
             let guesses = if run.prefill_ms.is_some() { &run.rows[1..] } else { &[] };
             if run.prefill_ms.is_none() {
                 run.prefill_ms = Some(run.started.elapsed().as_secs_f64() * 1e3);
-                self.prefix.store(run.salt, run.sequence.tokens(), run.sequence.kv());
+                self.prefix.store(&run.scope, run.sequence.tokens(), run.sequence.kv());
             }
             let next = run.answer.take(own, guesses, out);
             // What came last is not in the cache yet, and guesses that failed must leave it.
@@ -316,7 +319,7 @@ impl Batch {
     ) {
         let run = self.running.remove(index);
         let id = run.id;
-        self.prefix.store(run.salt, run.sequence.tokens(), run.sequence.kv());
+        self.prefix.store(&run.scope, run.sequence.tokens(), run.sequence.kv());
         match result {
             Err(failure) => out(Event::Failed { id, failure }),
             Ok(finish) => {

@@ -10,8 +10,9 @@ use hearth_kernels::matmul::{Acts, Added, Need, Reads, Stream, linear};
 use hearth_kernels::ops;
 use hearth_kernels::rows::for_rows;
 
+use crate::adapter::{Active, Applied, Target};
 use crate::altup;
-use crate::arch::{Heads, QkNorm};
+use crate::arch::QkNorm;
 use crate::ffn;
 use crate::kv::KvCache;
 use crate::model::Model;
@@ -28,6 +29,8 @@ pub struct Chunk<'a> {
     pub tokens: &'a [u32],
     /// The sequence's cache; the pass appends to it.
     pub kv: &'a mut KvCache,
+    /// What the sequence goes through besides the model.
+    pub adapters: &'a [Active],
 }
 
 /// Buffers of a pass, kept between passes so that none is allocated on the token path.
@@ -45,6 +48,7 @@ pub struct Scratch {
     pub(crate) per_layer: per_layer::Buffers,
     pub(crate) altup: altup::Buffers,
     pub(crate) acts: Acts,
+    pub(crate) adapters: Applied,
     positions: Vec<usize>,
     rope: RopeTable,
     rope_windowed: RopeTable,
@@ -80,6 +84,7 @@ pub fn forward(model: &Model, scratch: &mut Scratch, chunks: &mut [Chunk]) -> Re
     let rows = chunks.iter().map(|chunk| chunk.tokens.len()).sum();
     scratch.resize(model, rows);
     scratch.timers.begin();
+    scratch.adapters.begin(chunks);
     let positions = chunks.iter().flat_map(|c| (c.kv.len()..).take(c.tokens.len()));
     scratch.positions.clear();
     scratch.positions.extend(positions);
@@ -138,7 +143,8 @@ fn mix(model: &Model, layer: &Layer, index: usize, s: &mut Scratch, chunks: &mut
     let (rows, embd) = (s.x.len() / config.n_embd, config.n_embd);
     let norm = layer.attn_norm.as_deref();
     let stream = Stream { x: &mut s.x, added: None, norm, eps: config.norm_eps };
-    s.acts.fill_stream(pool, stream, rows, embd, Reads::of(layer.mix.inputs())); // [M][E]
+    let reads = s.adapters.reads(Reads::of(layer.mix.inputs()));
+    s.acts.fill_stream(pool, stream, rows, embd, reads); // [M][E]
     s.timers.lap(Op::Enter);
     mix_tokens(model, layer, index, s, chunks);
 }
@@ -166,7 +172,7 @@ pub(crate) fn mix_tokens(
 fn attend(model: &Model, layer: &Attention, index: usize, s: &mut Scratch, chunks: &mut [Chunk]) {
     let (config, pool) = (&model.config, &model.pool);
     let (heads, rows) = (config.heads_of(index), s.x.len() / config.n_embd);
-    project(model, layer, heads, s);
+    project(model, layer, index, s);
     s.timers.lap(Op::Qkv);
     let angles = match config.windowed[index] {
         true => (&model.weights.rope_windowed, &s.rope_windowed),
@@ -187,16 +193,19 @@ fn attend(model: &Model, layer: &Attention, index: usize, s: &mut Scratch, chunk
     }
     s.timers.lap(Op::Rope);
     look_back(model, index, layer.own.is_some(), s, chunks);
-    s.acts.fill(pool, &s.heads, rows, heads.q_dim(), layer.attn_output.weight.reads());
+    let reads = s.adapters.reads(layer.attn_output.weight.reads());
+    s.acts.fill(pool, &s.heads, rows, heads.q_dim(), reads);
     s.timers.lap(Op::Quantize);
     linear(pool, &s.acts, &mut [(&layer.attn_output.weight, &mut s.y)]); // [M][E]
+    s.adapters.add(pool, (index, Target::Output), &s.acts, &mut s.y);
     layer.attn_output.finish(pool, &mut s.y);
     s.timers.lap(Op::AttnOutput);
 }
 
 /// Queries, and the layer's own keys and values. `[M][E] -> [M][Q], [M][K], [M][K]`
-fn project(model: &Model, layer: &Attention, heads: Heads, s: &mut Scratch) {
+fn project(model: &Model, layer: &Attention, index: usize, s: &mut Scratch) {
     let (pool, rows) = (&model.pool, s.acts.rows());
+    let heads = model.config.heads_of(index);
     s.q.resize(rows * heads.q_dim(), 0.0);
     s.heads.resize(rows * heads.q_dim(), 0.0);
     let q = (&layer.attn_q.weight, &mut s.q[..]);
@@ -209,16 +218,19 @@ fn project(model: &Model, layer: &Attention, heads: Heads, s: &mut Scratch) {
             match &own.attn_v {
                 Some(attn_v) => {
                     linear(pool, &s.acts, &mut [q, k, (&attn_v.weight, &mut s.v)]);
+                    s.adapters.add(pool, (index, Target::V), &s.acts, &mut s.v);
                     attn_v.finish(pool, &mut s.v);
                 }
                 None => linear(pool, &s.acts, &mut [q, k]),
             }
+            s.adapters.add(pool, (index, Target::K), &s.acts, &mut s.k);
             own.attn_k.finish(pool, &mut s.k);
             if own.attn_v.is_none() {
                 s.v.copy_from_slice(&s.k);
             }
         }
     }
+    s.adapters.add(pool, (index, Target::Q), &s.acts, &mut s.q);
     layer.attn_q.finish(pool, &mut s.q);
 }
 
@@ -302,7 +314,7 @@ pub(crate) fn feed_forward(model: &Model, layer: &Layer, index: usize, s: &mut S
         let added = Added { y: &s.y, norm: post_norm, scale: config.residual_scale };
         let added = add.then_some(added);
         let stream = Stream { x: &mut s.x, added, norm, eps: config.norm_eps };
-        s.acts.fill_stream(pool, stream, rows, embd, part.reads()); // [M][E]
+        s.acts.fill_stream(pool, stream, rows, embd, s.adapters.reads(part.reads())); // [M][E]
         s.timers.lap(Op::Enter);
     } else {
         if add {
@@ -319,7 +331,7 @@ pub(crate) fn feed_forward(model: &Model, layer: &Layer, index: usize, s: &mut S
         timers: &mut s.timers,
     };
     match &layer.ffn {
-        Ffn::Dense(part) => pass.gated(part, &mut s.ffn, &mut s.y),
+        Ffn::Dense(part) => pass.gated(part, (index, &mut s.adapters), &mut s.ffn, &mut s.y),
         Ffn::Mixture(mixture) => pass.mixture(mixture, &mut s.ffn, &s.normed, &mut s.y),
     }
     add_residual(model, s, layer.post_ffw_norm.as_deref());

@@ -7,6 +7,7 @@ use hearth_kernels::matmul::{Acts, Gate, linear};
 use hearth_kernels::pool::Pool;
 use hearth_kernels::rows::for_rows;
 
+use crate::adapter::{Applied, Target};
 use crate::arch::{Experts, Gating};
 use crate::timers::{Op, Timers};
 use crate::weights::{Gated, Mixture};
@@ -52,25 +53,47 @@ pub(crate) struct Pass<'a> {
 
 impl Pass<'_> {
     /// down(gate(x) * up(x)) of the rows in `acts`. `[R][E] -> [R][E]`
-    pub(crate) fn gated(&mut self, part: &Gated, buffers: &mut Buffers, out: &mut [f32]) {
-        self.multiply(part, &mut buffers.gated, out);
+    pub(crate) fn gated(
+        &mut self,
+        part: &Gated,
+        (layer, adapters): (usize, &mut Applied),
+        buffers: &mut Buffers,
+        out: &mut [f32],
+    ) {
+        self.multiply(part, Some((layer, adapters)), &mut buffers.gated, out);
     }
 
-    fn multiply(&mut self, part: &Gated, Gates { gate, up }: &mut Gates, out: &mut [f32]) {
+    fn multiply(
+        &mut self,
+        part: &Gated,
+        mut adapters: Option<(usize, &mut Applied)>,
+        Gates { gate, up }: &mut Gates,
+        out: &mut [f32],
+    ) {
         let (pool, rows, ff) = (self.pool, self.acts.rows(), part.gate.weight.rows());
         gate.resize(rows * ff, 0.0);
         up.resize(rows * ff, 0.0);
         linear(pool, self.acts, &mut [(&part.gate.weight, gate), (&part.up.weight, up)]); // [R][F]
+        if let Some((layer, adapters)) = &mut adapters {
+            adapters.add(pool, (*layer, Target::Gate), self.acts, gate);
+            adapters.add(pool, (*layer, Target::Up), self.acts, up);
+        }
         self.timers.lap(Op::GateUp);
         part.gate.finish(pool, gate);
         part.up.finish(pool, up);
         if let Some(deviations) = self.cutoff {
             for_rows(pool, gate, ff, &|_, row| cut_off(row, deviations));
         }
-        let reads = part.down.weight.reads();
+        let mut reads = part.down.weight.reads();
+        if let Some((_, adapters)) = &adapters {
+            reads = adapters.reads(reads);
+        }
         self.acts.fill_gated(pool, self.gate, (gate, up), (rows, ff), reads);
         self.timers.lap(Op::Activation);
         linear(pool, self.acts, &mut [(&part.down.weight, out)]); // [R][E]
+        if let Some((layer, adapters)) = adapters {
+            adapters.add(pool, (layer, Target::Down), self.acts, out);
+        }
         part.down.finish(pool, out);
         self.timers.lap(Op::Down);
     }
@@ -79,7 +102,7 @@ impl Pass<'_> {
     fn gated_rows(&mut self, part: &Gated, gates: &mut Gates, x: &[f32], out: &mut [f32]) {
         self.acts.fill(self.pool, x, x.len() / self.n_embd, self.n_embd, part.reads());
         self.timers.lap(Op::Enter);
-        self.multiply(part, gates, out);
+        self.multiply(part, None, gates, out);
     }
 
     /// `[M][E] -> [M][E]`

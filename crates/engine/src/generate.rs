@@ -9,6 +9,7 @@ use crate::sample::{Sampler, dry_breakers};
 impl Engine {
     /// Takes a generation in; it goes on in turns with the others.
     pub(crate) fn admit(&mut self, id: u64, job: &Generate) -> Result<(), Failure> {
+        let adapters = self.adapters.find(&job.adapters)?;
         let prompt = self.prompt_tokens(job)?;
         self.check_tokens(&prompt)?;
         let (mut sampler, matcher) = self.choosers(job)?;
@@ -18,7 +19,7 @@ impl Engine {
         let room = self.model()?.ctx - prompt.len();
         let answer = Answer::new(id, job, choose, tokenizer, (&prompt, room))?;
         let (model, batch) = self.computing()?;
-        batch.admit(model, id, answer, prompt, job.salt);
+        batch.admit(model, id, answer, prompt, (job.salt, adapters));
         Ok(())
     }
 

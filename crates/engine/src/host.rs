@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use hearth_kernels::pool::Pool;
 
+use crate::adapter::Adapters;
 use crate::arch::Config;
 use crate::batch::Batch;
 use crate::bench;
@@ -20,9 +21,10 @@ use crate::kept::{Incoming, make};
 use crate::model::Model;
 use crate::perplexity::perplexity;
 use crate::protocol::{
-    BenchPlan, Event, Failure, FailureKind, Finish, Job, KvKind, LoadOptions, Stage, Stats,
+    AdapterUse, BenchPlan, Event, Failure, FailureKind, Finish, Job, KvKind, LoadOptions, Stage,
+    Stats,
 };
-use crate::session::{PREFILL_CHUNK, Session};
+use crate::session::{PREFILL_CHUNK, Sequence, Session};
 use crate::template::ChatTemplate;
 use crate::tokenizer::Tokenizer;
 use crate::worker::Host;
@@ -71,6 +73,7 @@ pub struct Engine {
     template: Result<Option<ChatTemplate>, String>,
     grammar: Option<GrammarEnv>,
     batch: Batch,
+    pub(crate) adapters: Adapters,
     /// What computes keys and values here, in words.
     pub(crate) make: String,
     /// A kept sequence on its way in.
@@ -110,6 +113,7 @@ impl Engine {
             template: ChatTemplate::from_gguf(&gguf).map_err(|error| error.to_string()),
             batch: Batch::new(model.map_or(0, |model| model.ctx), options.kv),
             make: model.map_or_else(String::new, |model| make(model, options)),
+            adapters: Adapters::default(),
             incoming: None,
             grammar: None,
             kv: options.kv,
@@ -223,14 +227,16 @@ impl Engine {
         &mut self,
         id: u64,
         tokens: &[u32],
+        adapters: &[AdapterUse],
         out: &mut dyn FnMut(Event),
     ) -> Result<Stats, Failure> {
         self.check_tokens(tokens)?;
+        let adapters = self.adapters.find(adapters)?;
         let kv = self.kv;
         let model = self.model()?;
         let width = model.weights.n_vocab();
         let start = Instant::now();
-        let mut session = Session::new(model, kv);
+        let mut session = Session::with(Sequence::new(model, kv).through(adapters));
         let result = session.all_logits(model, tokens, PREFILL_CHUNK, &mut |rows| {
             // A row of a large vocabulary is about a megabyte: sent row by row, no frame is near
             // its limit.
@@ -326,7 +332,7 @@ impl Host for Engine {
                 out(Event::Text { id, text, logprobs: Vec::new() });
                 done(tokens.len())
             }
-            Job::Logits { tokens } => self.logits(id, &tokens, out),
+            Job::Logits { tokens, adapters } => self.logits(id, &tokens, &adapters, out),
             Job::Perplexity { text, ctx } => self.perplexity(id, &text, ctx, out),
             Job::Bench(plan) => self.bench(id, plan, out),
             Job::Describe => {
@@ -334,6 +340,10 @@ impl Host for Engine {
                 let tokenizer = self.tokenizer.as_ref().map_err(Clone::clone);
                 let card = Box::new(describe(&self.gguf, tokenizer, template)?);
                 out(Event::Described { id, card });
+                done(0)
+            }
+            Job::Adapter(part) => {
+                self.adapters.take(self.loaded.decoder()?, &self.gguf, part)?;
                 done(0)
             }
             Job::Keep(job) => self.keep(id, job, out),

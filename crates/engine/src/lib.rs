@@ -8,6 +8,7 @@
 //! `encoder` is what `model` and `block` are, for models that read a whole text and write none.
 //! `reference` is the slow twin of `block`, the oracle in tests.
 
+pub mod adapter;
 mod altup;
 mod answer;
 pub mod arch;

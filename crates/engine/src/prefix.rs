@@ -1,20 +1,38 @@
 //! What sequences have computed, kept for those that begin alike: a radix tree over blocks of 64
 //! tokens. Memory is shared with the sequences themselves; the least recently used leaf goes first.
 //!
-//! Tokens are compared, never hashes of them, and every salt has a tree of its own: nobody learns
+//! Tokens are compared, never hashes of them, and every salt (and set of
+//! adapters) has a tree of its own: nobody learns
 //! from the speed of an answer what somebody else has asked.
 
 use std::collections::HashMap;
 
 use hearth_kernels::attention::{BLOCK, KvBlock};
 
+use crate::adapter::Active;
 use crate::kv::KvCache;
 
-/// A tree for each salt, in one budget.
+/// Who may share what was computed, and what it was computed through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// Only requests of the same salt share.
+    pub salt: u64,
+    /// Adapters and their strengths: through others, keys and values are others.
+    adapters: Vec<(u64, u32)>,
+}
+
+impl Scope {
+    /// What requests of this salt share that go through these adapters.
+    pub fn new(salt: u64, adapters: &[Active]) -> Self {
+        Self { salt, adapters: adapters.iter().map(Active::key).collect() }
+    }
+}
+
+/// A tree for each scope, in one budget.
 pub struct PrefixCache {
     /// Nodes in use and, as `None`, places to use again.
     nodes: Vec<Option<Node>>,
-    roots: HashMap<u64, usize>,
+    roots: HashMap<Scope, usize>,
     /// Most blocks of tokens.
     budget: usize,
     /// Counts calls, to tell what was used last.
@@ -26,7 +44,7 @@ struct Node {
     tokens: Vec<u32>,
     /// One for each layer.
     blocks: Vec<KvBlock>,
-    salt: u64,
+    scope: Scope,
     parent: Option<usize>,
     children: Vec<usize>,
     used: u64,
@@ -59,9 +77,9 @@ impl PrefixCache {
     }
 
     /// Fills an empty `kv` with the longest known beginning of `tokens`; returns its length.
-    pub fn restore(&mut self, salt: u64, tokens: &[u32], kv: &mut KvCache) -> usize {
+    pub fn restore(&mut self, scope: &Scope, tokens: &[u32], kv: &mut KvCache) -> usize {
         self.clock += 1;
-        let Some(&root) = self.roots.get(&salt) else { return 0 };
+        let Some(&root) = self.roots.get(scope) else { return 0 };
         let (mut at, mut found) = (root, 0);
         while let Some((child, common)) = self.closest(at, &tokens[found..]) {
             let node = self.node_mut(child);
@@ -77,10 +95,10 @@ impl PrefixCache {
     }
 
     /// Keeps what `kv` holds of `tokens`.
-    pub fn store(&mut self, salt: u64, tokens: &[u32], kv: &KvCache) {
+    pub fn store(&mut self, scope: &Scope, tokens: &[u32], kv: &KvCache) {
         self.clock += 1;
         let held = &tokens[..tokens.len().min(kv.len())];
-        let mut at = self.root(salt);
+        let mut at = self.root(scope);
         for (index, part) in held.chunks(BLOCK).enumerate() {
             at = match self.closest(at, part) {
                 // Known to its end, and maybe beyond.
@@ -110,26 +128,26 @@ impl PrefixCache {
         children.iter().filter_map(common).max_by_key(|&(_, same)| same)
     }
 
-    fn root(&mut self, salt: u64) -> usize {
-        if let Some(&root) = self.roots.get(&salt) {
+    fn root(&mut self, scope: &Scope) -> usize {
+        if let Some(&root) = self.roots.get(scope) {
             return root;
         }
         let root = self.place(Node {
             tokens: Vec::new(),
             blocks: Vec::new(),
-            salt,
+            scope: scope.clone(),
             parent: None,
             children: Vec::new(),
             used: 0,
         });
-        self.roots.insert(salt, root);
+        self.roots.insert(scope.clone(), root);
         root
     }
 
     fn add(&mut self, parent: usize, tokens: &[u32], blocks: Vec<KvBlock>) -> usize {
-        let salt = self.node_mut(parent).salt;
+        let scope = self.node_mut(parent).scope.clone();
         let (tokens, children) = (tokens.to_vec(), Vec::new());
-        let node = Node { tokens, blocks, salt, parent: Some(parent), children, used: 0 };
+        let node = Node { tokens, blocks, scope, parent: Some(parent), children, used: 0 };
         let child = self.place(node);
         self.node_mut(parent).children.push(child);
         child
@@ -173,9 +191,9 @@ impl PrefixCache {
         let above = self.node_mut(parent);
         above.children.retain(|&child| child != leaf);
         if above.parent.is_none() && above.children.is_empty() {
-            let salt = above.salt;
+            let scope = above.scope.clone();
             self.nodes[parent] = None;
-            self.roots.remove(&salt);
+            self.roots.remove(&scope);
         }
         true
     }

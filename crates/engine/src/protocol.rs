@@ -4,12 +4,14 @@
 //! (see the server). Every list and string that crosses the pipe is bounded by the frame limit;
 //! a value larger than one frame (rows of logits) is sent as several events.
 
+mod adapter;
 mod bench;
 mod embed;
 mod import;
 mod kept;
 mod plain;
 
+pub use adapter::{AdapterFile, AdapterPart, AdapterUse};
 pub use bench::{BenchPlan, BenchReport, OpTime, Probe};
 pub use embed::{Embed, EmbedInput, Embedded};
 pub use import::{Folder, Import, ImportPlan, Imported, MatrixType};
@@ -102,6 +104,8 @@ pub enum Job {
     Logits {
         /// Token ids; no special token is added.
         tokens: Vec<u32>,
+        /// What they go through besides the model.
+        adapters: Vec<AdapterUse>,
     },
     /// Perplexity of a text by llama-perplexity's method (chunks of `ctx`, second half scored).
     Perplexity {
@@ -125,6 +129,8 @@ pub enum Job {
     Embed(Embed),
     /// Hand out what is computed of a sequence, as [`Event::Kept`], or take it in again.
     Keep(Keep),
+    /// Take in the next part of an adapter.
+    Adapter(AdapterPart),
     /// Of a child that imports: say what the file will be, or send it, as [`Event::Imported`].
     Import(Import),
 }
@@ -148,6 +154,8 @@ pub struct Generate {
     pub loop_detector: bool,
     /// Guess tokens and check several in one pass; the output is the same.
     pub speculate: bool,
+    /// What it goes through besides the model, in this order.
+    pub adapters: Vec<AdapterUse>,
     /// Only requests of the same salt share what was computed for a common beginning.
     pub salt: u64,
     /// What to do when prompt and `max_tokens` do not fit the context.

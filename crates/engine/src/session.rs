@@ -3,6 +3,7 @@
 
 use hearth_kernels::matmul::Need;
 
+use crate::adapter::Active;
 use crate::block::{Chunk, Scratch, Stopped, forward, head};
 use crate::kv::KvCache;
 use crate::model::Model;
@@ -19,12 +20,23 @@ const LOGIT_ROWS: usize = 16;
 pub struct Sequence {
     tokens: Vec<u32>,
     kv: KvCache,
+    adapters: Vec<Active>,
 }
 
 impl Sequence {
     /// An empty sequence.
     pub fn new(model: &Model, kind: KvKind) -> Self {
-        Self { tokens: Vec::new(), kv: KvCache::new(&model.config, kind) }
+        Self { tokens: Vec::new(), kv: KvCache::new(&model.config, kind), adapters: Vec::new() }
+    }
+
+    /// The same, computed through these adapters from the beginning.
+    ///
+    /// # Panics
+    /// If the sequence is not empty.
+    #[must_use]
+    pub fn through(self, adapters: Vec<Active>) -> Self {
+        assert!(self.tokens.is_empty(), "an empty sequence");
+        Self { adapters, ..self }
     }
 
     /// The tokens whose keys and values are held.
@@ -79,7 +91,11 @@ pub fn pass(model: &Model, scratch: &mut Scratch, parts: &mut [Part]) -> Result<
     assert!(parts.iter().all(known), "token outside the vocabulary");
     let mut chunks: Vec<Chunk> = parts
         .iter_mut()
-        .map(|part| Chunk { tokens: part.tokens, kv: &mut part.sequence.kv })
+        .map(|part| Chunk {
+            tokens: part.tokens,
+            kv: &mut part.sequence.kv,
+            adapters: &part.sequence.adapters,
+        })
         .collect();
     let result = forward(model, scratch, &mut chunks);
     for Part { sequence, tokens } in parts {
@@ -102,12 +118,12 @@ pub struct Session {
 impl Session {
     /// An empty sequence.
     pub fn new(model: &Model, kind: KvKind) -> Self {
-        Self {
-            sequence: Sequence::new(model, kind),
-            scratch: Scratch::default(),
-            logits: Vec::new(),
-            need: None,
-        }
+        Self::with(Sequence::new(model, kind))
+    }
+
+    /// Goes on with a sequence.
+    pub fn with(sequence: Sequence) -> Self {
+        Self { sequence, scratch: Scratch::default(), logits: Vec::new(), need: None }
     }
 
     /// The sequence.

@@ -301,7 +301,7 @@ mod tests {
         ) -> Result<Option<Stats>, Failure> {
             let done = Stats::ended(Finish::Stop);
             match job {
-                Logits { tokens } => {
+                Logits { tokens, .. } => {
                     self.running.push((id, tokens));
                     Ok(None)
                 }
@@ -451,9 +451,9 @@ mod tests {
     fn what_goes_on_takes_turns_with_what_comes() {
         let l = start(fake);
         l.event();
-        l.ask(1, Logits { tokens: (100..1_000_000).collect() });
+        l.ask(1, Logits { tokens: (100..1_000_000).collect(), adapters: Vec::new() });
         assert!(matches!(l.event(), Event::Tokens { id: 1, .. }));
-        l.ask(2, Logits { tokens: vec![1, 2, 3] });
+        l.ask(2, Logits { tokens: vec![1, 2, 3], adapters: Vec::new() });
         let mut of_second = Vec::new();
         loop {
             match l.event() {
@@ -482,9 +482,9 @@ mod tests {
     fn a_defect_in_a_turn_ends_all_that_goes_on() {
         let l = start(fake);
         l.event();
-        l.ask(1, Logits { tokens: (100..1_000_000).collect() });
+        l.ask(1, Logits { tokens: (100..1_000_000).collect(), adapters: Vec::new() });
         assert!(matches!(l.event(), Event::Tokens { id: 1, .. }));
-        l.ask(2, Logits { tokens: vec![13] });
+        l.ask(2, Logits { tokens: vec![13], adapters: Vec::new() });
         let mut failed = Vec::new();
         while failed.len() < 2 {
             match l.event() {
@@ -507,8 +507,8 @@ mod tests {
     fn requests_wait_while_there_is_no_room() {
         let l = start(fake);
         l.event();
-        l.ask(1, Logits { tokens: (100..1_000_000).collect() });
-        l.ask(2, Logits { tokens: (100..1_000_000).collect() });
+        l.ask(1, Logits { tokens: (100..1_000_000).collect(), adapters: Vec::new() });
+        l.ask(2, Logits { tokens: (100..1_000_000).collect(), adapters: Vec::new() });
         l.ask(3, Detokenize { tokens: vec![5] });
         l.ask(4, Cancel { target: 2 });
         let mut ended = Vec::new();

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use hearth_engine::block::{Scratch, head};
 use hearth_engine::gguf::Gguf;
 use hearth_engine::model::Model;
-use hearth_engine::prefix::PrefixCache;
+use hearth_engine::prefix::{PrefixCache, Scope};
 use hearth_engine::protocol::{KvKind, LoadOptions};
 use hearth_engine::session::{Part, Sequence, pass};
 use hearth_kernels::pool::Pool;
@@ -37,7 +37,7 @@ fn run(
 ) -> (Sequence, usize, Vec<u32>) {
     let mut sequence = Sequence::new(model, KvKind::F16);
     let known = &tokens[..tokens.len() - 1];
-    let found = sequence.begin(known, |kv| cache.restore(salt, known, kv));
+    let found = sequence.begin(known, |kv| cache.restore(&Scope::new(salt, &[]), known, kv));
     let (mut scratch, mut logits) = (Scratch::default(), Vec::new());
     let mut parts = [Part { sequence: &mut sequence, tokens: &tokens[found..] }];
     pass(model, &mut scratch, &mut parts).expect("not stopped");
@@ -46,7 +46,7 @@ fn run(
 }
 
 fn store(cache: &mut PrefixCache, salt: u64, sequence: &Sequence) {
-    cache.store(salt, sequence.tokens(), sequence.kv());
+    cache.store(&Scope::new(salt, &[]), sequence.tokens(), sequence.kv());
 }
 
 #[test]

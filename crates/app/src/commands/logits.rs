@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::Args;
 use hearth_engine::protocol::{Event, Job};
 
+use crate::adapters::AdapterArgs;
 use crate::context::App;
 use crate::engine::{EngineArgs, Need};
 use crate::exit::{Code, Failure};
@@ -28,19 +29,25 @@ pub(crate) struct Logits {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     #[command(flatten)]
+    adapters: AdapterArgs,
+    #[command(flatten)]
     engine: EngineArgs,
 }
 
 impl Logits {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
+        let adapters = self.adapters.open()?;
         let model = app.open_model(&self.model, &format!("logits {}", self.model))?;
         let ctx = Some(self.tokens.len());
-        let running = self.engine.start(app, model, Need::Exact { ctx })?;
+        let mut running = self.engine.start(app, model, Need::Exact { ctx })?;
+        running.adapters = adapters;
+        running.adapters.give(app, &running)?;
         let unwritable = || format!("cannot write {}", self.out.display());
         let mut file = Output::create(&self.out).with_context(unwritable)?;
         let count = self.tokens.len();
         let mut rows = 0;
-        let stats = running.finish(app, Job::Logits { tokens: self.tokens }, |event| {
+        let job = Job::Logits { tokens: self.tokens, adapters: running.adapters.uses() };
+        let stats = running.finish(app, job, |event| {
             if let Event::Logits { width, values, .. } = event {
                 rows += values.len() / width.max(1);
                 for value in values {

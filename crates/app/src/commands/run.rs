@@ -7,6 +7,7 @@ use clap::Args;
 use hearth_engine::protocol::Finish;
 
 use super::show::print_json;
+use crate::adapters::AdapterArgs;
 use crate::answer::{Show, generate};
 use crate::config::read_capped;
 use crate::context::App;
@@ -59,6 +60,8 @@ pub(crate) struct Run {
     #[arg(long)]
     no_history: bool,
     #[command(flatten)]
+    adapters: AdapterArgs,
+    #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
     output: OutputArgs,
@@ -71,6 +74,7 @@ impl Run {
         let name = self.model(app)?;
         let prompt = self.prompt()?;
         let recipe = Recipe::new(&self.sampling, self.output.clone())?;
+        let adapters = self.adapters.open()?;
         let interrupt = app.interrupt()?;
         let model = app.open_model(&name, &format!("run {name}"))?;
         let draft = match &self.draft {
@@ -80,7 +84,10 @@ impl Run {
         let session = self.session.as_deref().map(|path| Session::open(app, path, &model));
         let mut session = session.transpose()?;
         let need = Need::Model { ctx: self.ctx };
-        let running = self.engine.start_with(app, model, draft, need)?;
+        let mut running = self.engine.start_with(app, model, draft, need)?;
+        running.adapters = adapters;
+        // Now, and not with the first answer: what is wrong with one is said at once.
+        running.adapters.give(app, &running)?;
         let mut conversation = Conversation::new(self.system.clone(), self.raw);
         if let Some(session) = &mut session {
             session.restore(&running, &mut conversation)?;

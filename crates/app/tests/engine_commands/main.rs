@@ -2,6 +2,7 @@
 //! tiny model.
 #![cfg(target_os = "linux")]
 
+mod adapters;
 mod encoders;
 mod models;
 mod repl;

@@ -15,6 +15,7 @@ mod error;
 mod family;
 mod folder;
 mod metadata;
+pub(crate) mod peft;
 mod plan;
 pub mod safetensors;
 mod vocabulary;

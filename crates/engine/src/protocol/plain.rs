@@ -15,6 +15,7 @@ impl Generate {
             top_logprobs: None,
             loop_detector: true,
             speculate: true,
+            adapters: Vec::new(),
             salt: 0,
             overflow: Overflow::Error,
         }

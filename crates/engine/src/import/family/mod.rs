@@ -114,6 +114,11 @@ pub(super) fn find(class: &str) -> Result<&'static Family, ImportError> {
     })
 }
 
+/// The family whose files have this architecture.
+pub(super) fn of_arch(arch: &str) -> Option<&'static Family> {
+    FAMILIES.iter().copied().find(|family| family.arch == arch)
+}
+
 impl Family {
     /// Refuses what the architecture does not do and no key of the file could tell.
     pub(super) fn check(&self, config: &Config) -> Result<(), ImportError> {

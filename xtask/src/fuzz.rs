@@ -23,6 +23,8 @@ const TARGETS: &[(&str, usize)] = &[
     ("frames", 4096),
     ("tokenizer_metadata", 2048),
     ("safetensors", 2048),
+    ("adapter", 4096),
+    ("folder", 20_000),
 ];
 
 /// What cargo-fuzz passes: counters at every edge, and the operands of comparisons.

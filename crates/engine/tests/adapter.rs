@@ -231,7 +231,7 @@ fn refused(engine: &mut Engine, files: &[(AdapterFile, &[u8])], expected: &str) 
 }
 
 #[test]
-fn what_is_no_adapter_of_the_model_is_refused() {
+fn t6_what_is_no_adapter_of_the_model_is_refused() {
     let base = tiny::model(Shape::Llama, TensorType::F32, SEED);
     let deltas = Deltas::new(&base, 8, 16.0, 1);
     let other = tiny::model(Shape::Gemma3, TensorType::F32, SEED);
@@ -285,7 +285,7 @@ fn what_is_no_adapter_of_the_model_is_refused() {
 }
 
 #[test]
-fn parts_out_of_their_place_are_refused() {
+fn t10_parts_out_of_their_place_are_refused() {
     let base = tiny::model(Shape::Llama, TensorType::F32, SEED);
     let mut engine = engine(base);
     let begin = |bytes| AdapterPart::Begin {

@@ -234,7 +234,7 @@ fn tensor_cases() -> Vec<Case> {
 }
 
 #[test]
-fn every_kind_of_malformed_file_is_refused_and_named() {
+fn t6_every_kind_of_malformed_file_is_refused_and_named() {
     let _alone = alone();
     let mut wrong = Vec::new();
     for (name, file, words) in header_cases().into_iter().chain(key_cases()).chain(tensor_cases()) {
@@ -292,7 +292,7 @@ fn complete() -> Vec<u8> {
 }
 
 #[test]
-fn a_file_cut_at_any_byte_is_refused() {
+fn t6_a_file_cut_at_any_byte_is_refused() {
     let _alone = alone();
     let file = complete();
     assert!(read("whole", &file).is_ok());
@@ -305,7 +305,7 @@ fn a_file_cut_at_any_byte_is_refused() {
 
 /// Every byte in turn replaced by each of a few values that are edges of something.
 #[test]
-fn a_file_with_any_byte_changed_neither_panics_nor_allocates_much() {
+fn t6_a_file_with_any_byte_changed_neither_panics_nor_allocates_much() {
     let _alone = alone();
     let file = complete();
     let mut refused = 0;
@@ -321,7 +321,7 @@ fn a_file_with_any_byte_changed_neither_panics_nor_allocates_much() {
 
 /// The densest header there is: the smallest keys and tensors, so the most memory for a byte.
 #[test]
-fn a_file_of_the_smallest_entries_takes_memory_in_proportion() {
+fn t6_a_file_of_the_smallest_entries_takes_memory_in_proportion() {
     let _alone = alone();
     let name = |i: u64| format!("{i:x}");
     let keys = (0..20_000).fold(header(0, 20_000), |raw, i| raw.key(&name(i), U8, &[1]));
@@ -339,7 +339,7 @@ fn a_file_of_the_smallest_entries_takes_memory_in_proportion() {
 
 /// What an advisory calls type confusion: an array declared as bytes, read as floats.
 #[test]
-fn an_array_of_another_type_is_an_error_of_its_getter() {
+fn t6_an_array_of_another_type_is_an_error_of_its_getter() {
     let _alone = alone();
     let file = header(0, 1)
         .key("tokenizer.ggml.scores", ARRAY, &I8.to_le_bytes())

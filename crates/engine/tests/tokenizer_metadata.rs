@@ -263,7 +263,7 @@ fn phi_3_swallows_spaces_after_special_tokens_but_some() {
 
 /// The keys with one more, which wins, and a part of the error.
 #[test]
-fn lying_metadata_is_refused_with_what_was_found() {
+fn t7_lying_metadata_is_refused_with_what_was_found() {
     let one = || Value::strings(["a"]);
     type Base = fn() -> Vec<(&'static str, Value)>;
     let cases: Vec<(Base, &'static str, Value, &str)> = vec![
@@ -320,7 +320,7 @@ fn missing_keys_are_named() {
 }
 
 #[test]
-fn byte_tokens_must_name_a_byte() {
+fn t7_byte_tokens_must_name_a_byte() {
     for text in ["<0x-1>", "<0x100>", "<0xZZ>", "", "<0x1"] {
         let mut keys = spm();
         keys.extend(tokens(&[("<unk>", UNKNOWN), (text, BYTE)]));
@@ -331,7 +331,7 @@ fn byte_tokens_must_name_a_byte() {
 }
 
 #[test]
-fn odd_vocabularies_work_as_far_as_they_go() {
+fn t7_odd_vocabularies_work_as_far_as_they_go() {
     // Empty tokens, equal tokens, types from the future, tokens that are no UTF-8, a huge token.
     let huge = vec![b'h'; 1 << 20];
     let texts: Vec<&[u8]> =

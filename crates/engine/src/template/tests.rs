@@ -106,7 +106,7 @@ fn stops(source: &str) -> TemplateError {
 }
 
 #[test]
-fn nesting_is_bounded() {
+fn t8_nesting_is_bounded() {
     let deep = |open: &str, close: &str, n: usize| {
         format!("{{{{ {}1{} }}}}", open.repeat(n), close.repeat(n))
     };
@@ -145,7 +145,7 @@ fn nesting_is_bounded() {
 }
 
 #[test]
-fn time_and_memory_are_bounded() {
+fn t8_time_and_memory_are_bounded() {
     const LOOP: &str = "{% for i in range(100000) %}{% for j in range(100000) %}";
     const END: &str = "{% endfor %}{% endfor %}";
     let looped =

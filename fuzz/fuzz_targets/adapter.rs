@@ -4,22 +4,17 @@
 //! library, separated by the first byte 0x1e.
 #![no_main]
 
-use std::cell::RefCell;
-
 use hearth_engine::gguf::Gguf;
 use hearth_engine::gguf::write::Writer;
 use hearth_engine::host::Engine;
 use hearth_engine::protocol::{AdapterFile, AdapterPart, AdapterUse, Job, LoadOptions};
 use hearth_engine::worker::Host;
+use hearth_kernels::quant::TensorType;
 use libfuzzer_sys::fuzz_target;
 
 /// Width of everything.
 const WIDTH: usize = 32;
 const VOCAB: usize = 8;
-
-thread_local! {
-    static ENGINE: RefCell<Engine> = RefCell::new(engine());
-}
 
 fuzz_target!(|bytes: &[u8]| {
     let (config, weights) = match bytes.iter().position(|byte| *byte == 0x1e) {
@@ -30,13 +25,12 @@ fuzz_target!(|bytes: &[u8]| {
         true => vec![(AdapterFile::Gguf, bytes)],
         false => vec![(AdapterFile::PeftConfig, config), (AdapterFile::PeftWeights, weights)],
     };
-    ENGINE.with_borrow_mut(|engine| {
-        if give(engine, &files).is_some() {
-            let adapters = vec![AdapterUse { name: "x".to_owned(), strength: 1.0 }];
-            let job = Job::Logits { tokens: vec![1, 2], adapters };
-            engine.handle(2, job, &mut |_| ()).expect("logits");
-        }
-    });
+    let mut engine = engine();
+    if give(&mut engine, &files).is_some() {
+        let adapters = vec![AdapterUse { name: "x".to_owned(), strength: 1.0 }];
+        let job = Job::Logits { tokens: vec![1, 2], adapters };
+        engine.handle(2, job, &mut |_| ()).expect("logits");
+    }
 });
 
 fn give(engine: &mut Engine, files: &[(AdapterFile, &[u8])]) -> Option<()> {
@@ -70,8 +64,7 @@ fn engine() -> Engine {
     tensors.extend(parts.map(|part| (format!("blk.0.{part}"), vec![WIDTH, WIDTH])));
     let mut data = Vec::new();
     for (name, dims) in &tensors {
-        let ty = hearth_kernels::quant::TensorType::F32;
-        writer.tensor(&format!("{name}.weight"), ty, dims).expect("a shape");
+        writer.tensor(&format!("{name}.weight"), TensorType::F32, dims).expect("a shape");
         let count: usize = dims.iter().product();
         let value = |at: usize| ((at * 7 % 13) as f32 - 6.0) / 16.0;
         data.push((0..count).flat_map(|at| value(at).to_le_bytes()).collect::<Vec<u8>>());

@@ -39,7 +39,8 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// An open file without a name.
 fn file(content: &[u8]) -> File {
-    let mut file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile()).expect("a file");
+    let file = tempfile::tempfile_in("/dev/shm").or_else(|_| tempfile::tempfile());
+    let mut file = file.expect("a file");
     file.write_all(content).and_then(|()| file.rewind()).expect("written");
     file
 }

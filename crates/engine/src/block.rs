@@ -327,12 +327,13 @@ pub(crate) fn feed_forward(model: &Model, layer: &Layer, index: usize, s: &mut S
         gate: config.gate,
         n_embd: embd,
         cutoff: config.cutoff_of(index),
+        eps: config.norm_eps,
         acts: &mut s.acts,
         timers: &mut s.timers,
     };
     match &layer.ffn {
         Ffn::Dense(part) => pass.gated(part, (index, &mut s.adapters), &mut s.ffn, &mut s.y),
-        Ffn::Mixture(mixture) => pass.mixture(mixture, &mut s.ffn, &s.normed, &mut s.y),
+        Ffn::Mixture(mixture) => pass.mixture(mixture, &mut s.ffn, (&s.x, &s.normed), &mut s.y),
     }
     add_residual(model, s, layer.post_ffw_norm.as_deref());
 }

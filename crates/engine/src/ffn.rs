@@ -4,6 +4,7 @@
 //! the order of their numbers, so its result is the same bytes whatever its company.
 
 use hearth_kernels::matmul::{Acts, Gate, linear};
+use hearth_kernels::ops;
 use hearth_kernels::pool::Pool;
 use hearth_kernels::rows::for_rows;
 
@@ -23,6 +24,8 @@ pub(crate) struct Buffers {
     picks: Vec<Pick>,
     gathered: Vec<f32>,
     given: Vec<f32>,
+    routed: Vec<f32>,
+    fed: Vec<f32>,
 }
 
 /// What one gated part works on. F is its width.
@@ -45,6 +48,8 @@ pub(crate) struct Pass<'a> {
     pub(crate) pool: &'a Pool,
     pub(crate) gate: Gate,
     pub(crate) n_embd: usize,
+    /// Of norms.
+    pub(crate) eps: f32,
     /// Gates open this many deviations above the mean.
     pub(crate) cutoff: Option<f32>,
     pub(crate) acts: &'a mut Acts,
@@ -105,19 +110,30 @@ impl Pass<'_> {
         self.multiply(part, None, gates, out);
     }
 
-    /// `[M][E] -> [M][E]`
+    /// Of the stream and its normed rows. `[M][E] -> [M][E]`
     pub(crate) fn mixture(
         &mut self,
         mixture: &Mixture,
         buffers: &mut Buffers,
-        input: &[f32],
+        (stream, shared_input): (&[f32], &[f32]),
         out: &mut [f32],
     ) {
-        let Buffers { gated, scores, picks, gathered, given } = buffers;
-        let (embd, rows) = (self.n_embd, input.len() / self.n_embd);
+        let Buffers { gated, scores, picks, gathered, given, routed, fed } = buffers;
+        let (embd, rows) = (self.n_embd, stream.len() / self.n_embd);
+        let (routed, input) = match &mixture.norms {
+            None => (shared_input, shared_input),
+            Some(norms) => {
+                for (buffer, weight) in [(&mut *routed, &norms.router), (&mut *fed, &norms.experts)]
+                {
+                    buffer.resize(stream.len(), 0.0);
+                    ops::rmsnorm(self.pool, stream, weight, self.eps, buffer);
+                }
+                (&routed[..], &fed[..])
+            }
+        };
         let experts = &mixture.rule;
         scores.resize(rows * experts.count, 0.0);
-        self.acts.fill(self.pool, input, rows, embd, mixture.router.weight.reads());
+        self.acts.fill(self.pool, routed, rows, embd, mixture.router.weight.reads());
         linear(self.pool, self.acts, &mut [(&mixture.router.weight, scores)]); // [M][X]
         mixture.router.finish(self.pool, scores);
         picks.clear();
@@ -140,10 +156,16 @@ impl Pass<'_> {
                 add(&mut out[pick.row * embd..][..embd], given, weight);
             }
         }
+        if let Some(norms) = &mixture.norms {
+            ops::rmsnorm_in_place(self.pool, out, &norms.after_experts, self.eps);
+        }
         if let Some(shared) = &mixture.shared {
             given.resize(rows * embd, 0.0);
-            self.gated_rows(shared, gated, input, given);
-            self.gate_shared(mixture, scores, input, given);
+            self.gated_rows(shared, gated, shared_input, given);
+            self.gate_shared(mixture, scores, shared_input, given);
+            if let Some(norms) = &mixture.norms {
+                ops::rmsnorm_in_place(self.pool, given, &norms.after_shared, self.eps);
+            }
             out.iter_mut().zip(&*given).for_each(|(out, given)| *out += given);
         }
         self.timers.lap(Op::Down);
@@ -224,6 +246,7 @@ mod tests {
             normalise,
             scale: 2.0,
             weigh_input: false,
+            beside_dense: false,
             layers: vec![true],
         }
     }

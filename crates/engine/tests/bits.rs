@@ -57,6 +57,7 @@ fn threads_and_chunks_change_no_bit() {
         (Shape::Phi3, TensorType::F16),
         (Shape::Gemma3n, TensorType::Q4_K),
         (Shape::Gemma4, TensorType::Q8_0),
+        (Shape::Gemma4Moe, TensorType::Q4_K),
     ] {
         let tokens = tokens(1);
         let expected = all_bits(&load(shape, ty, 1), KvKind::F16, &tokens, 512);

@@ -34,6 +34,7 @@ const GOLDENS: &[(&str, Shape, TensorType)] = goldens! {
     "gemma3" Gemma3: F32 "f32" F16 "f16" Q8_0 "q8_0" Q4_K "q4_k";
     "gemma3n" Gemma3n: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "gemma4" Gemma4: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
+    "gemma4-moe" Gemma4Moe: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "granite" Granite: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "lfm2" Lfm2: F32 "f32" Q8_0 "q8_0" Q4_K "q4_k";
     "llama" Llama: F32 "f32" F16 "f16" Q8_0 "q8_0" Q4_K "q4_k";

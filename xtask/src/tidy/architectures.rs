@@ -35,6 +35,7 @@ const NAMES: &[&str] = &[
 
 /// Where such a name means something else: path or folder, reason.
 const ELSEWHERE: &[(&str, &str)] = &[
+    ("fuzz/fuzz_targets/", "a target makes a file of its own"),
     ("crates/engine/src/import/family/", "a family of folders names what its files become"),
     ("crates/engine/src/import/vocabulary/", "GGUF names tokenizer kinds with the same words"),
     ("crates/engine/src/tokenizer/", "GGUF names tokenizer kinds with the same words"),

@@ -1,8 +1,9 @@
 //! Gemma 4: windowed layers and those that see everything have heads of their own, an embedding of
-//! every token for each layer, late layers that read the keys and values of earlier ones.
+//! every token for each layer, late layers that read the keys and values of earlier ones, and in
+//! one of the models experts beside the feed-forward part.
 //! Source: Hugging Face's and llama.cpp's implementations.
 
-use super::{Arch, Config, Gate, Heads, Keys, QkNorm, Window};
+use super::{Arch, Config, Experts, Gate, Heads, Keys, QkNorm, Window};
 use crate::error::ModelError;
 use crate::rope::RopeStyle;
 
@@ -22,6 +23,15 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
     keys.check("rope.dimension_count_swa", dims, fits, "even, and at most a head's width")?;
     let base = keys.number_or("rope.freq_base_swa", 10_000.0)?;
     let window = keys.count("attention.sliding_window")?;
+    let experts = keys.experts(layers, decoder.n_ff[0])?;
+    let experts = match experts {
+        None => None,
+        Some(experts) => Some(Experts {
+            n_ff: keys.count("expert_feed_forward_length")?,
+            beside_dense: true,
+            ..experts
+        }),
+    };
     Ok(Config {
         gate: Gate::GeluTanh,
         embed_scale: (decoder.n_embd as f32).sqrt(),
@@ -35,6 +45,7 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         rope_windowed: decoder.rope.unscaled(Some(base)).with_dims(dims),
         window: Some(Window::Last(window)),
         windowed,
+        experts,
         // Scales of the feed-forward matrices count here, as in few architectures.
         ffn_scale: true,
         final_softcap: keys.cap("final_logit_softcapping")?,

@@ -202,6 +202,7 @@ impl<'a> Keys<'a> {
             normalise: true,
             scale: self.number_or("expert_weights_scale", 1.0)?,
             weigh_input: false,
+            beside_dense: false,
             layers: vec![true; n_layer],
         }))
     }

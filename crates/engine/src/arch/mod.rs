@@ -254,6 +254,9 @@ pub struct Experts {
     pub scale: f32,
     /// An expert's input is weighted, not what it gives.
     pub weigh_input: bool,
+    /// The layer's usual feed-forward part is the expert that every token goes to; router, experts
+    /// and that one read the stream through norms of their own, and what they give is normed too.
+    pub beside_dense: bool,
     /// Which layers have experts; as long as `n_layer`.
     pub layers: Vec<bool>,
 }

@@ -1,19 +1,24 @@
 //! The feed-forward part in plain loops: one for all tokens, or a mixture of experts.
 
 use super::reader::Reader;
-use super::{add, dot, matmul, softmax};
+use super::{add, dot, matmul, norm, softmax};
 use crate::arch::{Config, Experts, Gate, Gating};
 use crate::error::ModelError;
 
 /// `[T][E] -> [T][E]`
+///
+/// `x` is what comes out of the norm before it, `stream` what went in.
 pub(super) fn feed_forward(
     config: &Config,
     layer: usize,
     reader: &Reader,
-    x: &[f32],
+    (stream, x): (&[f32], &[f32]),
 ) -> Result<Vec<f32>, ModelError> {
     match config.experts_of(layer) {
-        Some(experts) => mixture(config, experts, layer, reader, x),
+        Some(experts) if experts.beside_dense => {
+            beside_dense(config, experts, layer, reader, (stream, x))
+        }
+        Some(experts) => mixture(config, experts, layer, reader, (x, x)),
         None => dense(config, layer, reader, x),
     }
 }
@@ -78,15 +83,21 @@ fn mixture(
     experts: &Experts,
     layer: usize,
     reader: &Reader,
-    x: &[f32],
+    (routed, x): (&[f32], &[f32]),
 ) -> Result<Vec<f32>, ModelError> {
     let read = |part: &str| reader.tensor(&format!("blk.{layer}.{part}"));
     let scales = |part: &str| reader.optional(&format!("blk.{layer}.{part}.scale"));
     let (embd, ff, count) = (config.n_embd, experts.n_ff, experts.count);
     let router = read("ffn_gate_inp.weight")?;
     let parts = ["ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"];
-    let [gates, ups, downs] = parts.map(|part| read(&format!("{part}.weight")));
-    let (gates, ups, downs) = (gates?, ups?, downs?);
+    let (gates, ups) = match read("ffn_gate_up_exps.weight") {
+        Err(_) => (read("ffn_gate_exps.weight")?, read("ffn_up_exps.weight")?),
+        Ok(both) => {
+            let half = |at| both.chunks_exact(ff * embd).skip(at).step_by(2).flatten().copied();
+            (half(0).collect::<Vec<f32>>(), half(1).collect())
+        }
+    };
+    let downs = read("ffn_down_exps.weight")?;
     let scales = parts
         .map(|part| scales(part).filter(|_| config.ffn_scale).unwrap_or_else(|| vec![1.0; count]));
     let one = |expert: usize, x: &[f32]| {
@@ -100,9 +111,9 @@ fn mixture(
         times(&gate, &downs, ff, scales[2][expert])
     };
     let mut out = Vec::with_capacity(x.len());
-    for x in x.chunks_exact(embd) {
+    for (routed, x) in routed.chunks_exact(embd).zip(x.chunks_exact(embd)) {
         let mut y = vec![0.0; embd];
-        for (expert, weight) in chosen(experts, &matmul(x, &router, embd)) {
+        for (expert, weight) in chosen(experts, &matmul(routed, &router, embd)) {
             let (before, after) = if experts.weigh_input { (weight, 1.0) } else { (1.0, weight) };
             let weighed: Vec<f32> = x.iter().map(|x| x * before).collect();
             let given = one(expert, &weighed);
@@ -121,6 +132,25 @@ fn mixture(
         out.extend(y);
     }
     Ok(out)
+}
+
+/// Experts beside the usual feed-forward part, each with norms of its own.
+fn beside_dense(
+    config: &Config,
+    experts: &Experts,
+    layer: usize,
+    reader: &Reader,
+    (stream, x): (&[f32], &[f32]),
+) -> Result<Vec<f32>, ModelError> {
+    let read = |part: &str| reader.tensor(&format!("blk.{layer}.{part}"));
+    let normed = |x: &[f32], part: &str| Ok::<_, ModelError>(norm(x, &read(part)?, config));
+    let mut routed = normed(stream, "ffn_gate_inp.scale")?;
+    routed.iter_mut().for_each(|value| *value /= (config.n_embd as f32).sqrt());
+    let input = normed(stream, "pre_ffw_norm_2.weight")?;
+    let given = mixture(config, experts, layer, reader, (&routed, &input))?;
+    let mut y = normed(&dense(config, layer, reader, x)?, "post_ffw_norm_1.weight")?;
+    add(&mut y, &normed(&given, "post_ffw_norm_2.weight")?);
+    Ok(y)
 }
 
 /// A token's experts with their weights, the best first.

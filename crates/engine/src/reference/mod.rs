@@ -40,7 +40,7 @@ pub fn logits(gguf: &Gguf, config: &Config, tokens: &[u32]) -> Result<Vec<f32>, 
             let y = mix(config, layer, &reader, &input, &mut kept)?;
             add(&mut x, &after(config, &reader, layer, "post_attention_norm", y)?);
             let input = before(config, &reader, layer, "ffn_norm", &x)?;
-            let y = feed_forward(config, layer, &reader, &input)?;
+            let y = feed_forward(config, layer, &reader, (&x, &input))?;
             add(&mut x, &after(config, &reader, layer, "post_ffw_norm", y)?);
             if let Some(input) = inputs.get(layer) {
                 let y = per_layer::give(config, &reader, layer, input, &x)?;

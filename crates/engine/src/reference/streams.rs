@@ -124,7 +124,7 @@ impl Place<'_> {
         add(&mut sum, &input);
         sum.iter_mut().for_each(|value| *value /= 2f32.sqrt());
         let input = before(config, reader, layer, "ffn_norm", &sum)?;
-        let y = feed_forward(config, layer, reader, &input)?;
+        let y = feed_forward(config, layer, reader, (&sum, &input))?;
         add(&mut sum, &after(config, reader, layer, "post_ffw_norm", y)?);
         Ok(sum)
     }

@@ -9,8 +9,8 @@ use hearth_kernels::pool::Pool;
 use hearth_kernels::quant::{TensorType, dequantize};
 
 use super::{
-    Attention, Embedding, Ffn, Gated, KeyValue, Layer, Linear, MappedRows, Mix, Mixture, Order,
-    ShortConv, Weights,
+    Attention, Embedding, Ffn, Gated, KeyValue, Layer, Linear, MappedRows, Mix, Mixture,
+    MixtureNorms, Order, ShortConv, Weights,
 };
 use crate::arch::{Config, Experts, QkNorm};
 use crate::error::ModelError;
@@ -243,7 +243,12 @@ impl<'a> Loader<'a> {
             ffn: match config.experts_of(layer) {
                 None => Ffn::Dense(self.ffn(config, config.n_ff[layer], &name)?.into()),
                 Some(experts) => {
-                    Ffn::Mixture(self.mixture(experts, (embd, config.ffn_scale), &name)?.into())
+                    let mut mixture = self.mixture(experts, (embd, config.ffn_scale), &name)?;
+                    if experts.beside_dense {
+                        mixture.shared = Some(self.ffn(config, config.n_ff[layer], &name)?);
+                        mixture.norms = Some(self.mixture_norms(embd, &name)?);
+                    }
+                    Ffn::Mixture(mixture.into())
                 }
             },
             post_ffw_norm: self.norm(config.post_norm, &name("post_ffw_norm.weight"), embd)?,
@@ -364,9 +369,16 @@ impl<'a> Loader<'a> {
     ) -> Result<Mixture, ModelError> {
         let (count, ff, shared) = (experts.count, experts.n_ff, experts.n_ff_shared);
         let order = Order::ScaleFirst;
-        let router = self.linear(&name("ffn_gate_inp"), count, embd, order)?;
-        let gates = self.experts(&name("ffn_gate_exps"), (count, ff, embd))?;
-        let ups = self.experts(&name("ffn_up_exps"), (count, ff, embd))?;
+        let router = match experts.beside_dense {
+            false => self.linear(&name("ffn_gate_inp"), count, embd, order)?,
+            // What is called its scale is a norm.
+            true => {
+                let tensor = name("ffn_gate_inp.weight");
+                let weight = self.part(&tensor, (count, embd), 0..count, Weight::new)?;
+                Linear { weight, scale: None, bias: None, order }
+            }
+        };
+        let [gates, ups] = self.gates_and_ups(&name, (count, ff, embd))?;
         let downs = self.experts(&name("ffn_down_exps"), (count, embd, ff))?;
         let all = gates.into_iter().zip(ups).zip(downs);
         Ok(Mixture {
@@ -391,7 +403,49 @@ impl<'a> Loader<'a> {
                 true => Some(self.linear(&name("ffn_gate_inp_shexp"), 1, embd, order)?),
                 false => None,
             },
+            norms: None,
         })
+    }
+
+    fn mixture_norms(
+        &mut self,
+        embd: usize,
+        name: &dyn Fn(&str) -> String,
+    ) -> Result<MixtureNorms, ModelError> {
+        let mut router = self.vector(&name("ffn_gate_inp.scale"), embd)?;
+        router.iter_mut().for_each(|weight| *weight /= (embd as f32).sqrt());
+        Ok(MixtureNorms {
+            router,
+            experts: self.vector(&name("pre_ffw_norm_2.weight"), embd)?,
+            after_experts: self.vector(&name("post_ffw_norm_2.weight"), embd)?,
+            after_shared: self.vector(&name("post_ffw_norm_1.weight"), embd)?,
+        })
+    }
+
+    /// The matrices of all experts before the activation function, from a tensor each or from one
+    /// that holds an expert's gate and then its up.
+    fn gates_and_ups(
+        &mut self,
+        name: &dyn Fn(&str) -> String,
+        (count, ff, embd): (usize, usize, usize),
+    ) -> Result<[Vec<Linear>; 2], ModelError> {
+        let (tensor, up) = (name("ffn_gate_up_exps.weight"), name("ffn_up_exps"));
+        if self.gguf.tensor(&tensor).is_none() {
+            let gates = self.experts(&name("ffn_gate_exps"), (count, ff, embd))?;
+            return Ok([gates, self.experts(&up, (count, ff, embd))?]);
+        }
+        let scales = self.optional(&format!("{up}.scale"), count)?;
+        let mut half = |from: usize| -> Result<Vec<Linear>, ModelError> {
+            let one = |expert: usize| {
+                let first = 2 * ff * expert + from;
+                let rows = (2 * ff * count, embd);
+                let weight = self.part(&tensor, rows, first..first + ff, Weight::new)?;
+                let scale = scales.as_ref().map(|scales| scales[expert]);
+                Ok(Linear { weight, scale, bias: None, order: Order::ScaleFirst })
+            };
+            (0..count).map(one).collect()
+        };
+        Ok([half(0)?, half(ff)?])
     }
 
     /// The matrices of all experts, from one tensor `[count][rows][cols]`, each with its scale.

@@ -158,6 +158,20 @@ pub struct Mixture {
     pub shared: Option<Gated>,
     /// A score for that one. `[1][E]`
     pub shared_gate: Option<Linear>,
+    /// Norms of its own, see [`Experts::beside_dense`].
+    pub norms: Option<MixtureNorms>,
+}
+
+/// Norms of a mixture beside the usual feed-forward part. `[E]` each
+pub struct MixtureNorms {
+    /// Before the router, divided by the square root of E.
+    pub router: Vec<f32>,
+    /// Before the experts.
+    pub experts: Vec<f32>,
+    /// After them.
+    pub after_experts: Vec<f32>,
+    /// After the expert for all tokens.
+    pub after_shared: Vec<f32>,
 }
 
 /// A matrix with what some files put beside it: one factor for the whole product (`NAME.scale`)

@@ -18,6 +18,9 @@ pub(crate) enum Shape {
     /// Gemma 4: six layers, every one of the last three reads what an earlier one of its kind keeps;
     /// windowed ones have narrower heads, and more of keys.
     Gemma4,
+    /// Gemma 4's mixture: the same without embeddings for layers, with experts beside the
+    /// feed-forward part.
+    Gemma4Moe,
     /// Granite with its four factors.
     Granite,
     /// LFM2: the middle one of three layers attends, the others convolve three tokens.
@@ -48,12 +51,13 @@ pub(crate) enum Shape {
 
 impl Shape {
     #[allow(dead_code)]
-    pub(crate) const ALL: [Shape; 18] = [
+    pub(crate) const ALL: [Shape; 19] = [
         Self::Llama,
         Self::Gemma3,
         Self::Gemma2,
         Self::Gemma3n,
         Self::Gemma4,
+        Self::Gemma4Moe,
         Self::Granite,
         Self::Lfm2,
         Self::Llama4,
@@ -86,6 +90,8 @@ pub(super) enum Extra {
     Gemma3n,
     /// Embeddings for each layer, two kinds of layers.
     Gemma4,
+    /// Two kinds of layers, experts beside the feed-forward part.
+    Gemma4Moe,
 }
 
 /// Streams of Gemma 3n.
@@ -188,7 +194,7 @@ const EXPERTS: Experts = Experts { count: 4, ff: FF, shared: 0, shared_gate: fal
 impl Shape {
     /// Whether the norm of queries makes their scores small.
     pub(super) fn scales_queries(self) -> bool {
-        [Self::Gemma3n, Self::Gemma4].contains(&self)
+        [Self::Gemma3n, Self::Gemma4, Self::Gemma4Moe].contains(&self)
     }
 
     pub(super) fn spec(self) -> Spec {
@@ -248,6 +254,25 @@ impl Shape {
                 ..plain
             },
             Shape::Gemma4 => Shape::gemma4(),
+            Shape::Gemma4Moe => {
+                let mut spec = Shape::gemma4();
+                spec.keys.retain(|(key, _)| {
+                    ![
+                        "embedding_length_per_layer_input",
+                        "attention.shared_kv_layers",
+                        "feed_forward_length",
+                    ]
+                    .contains(key)
+                });
+                spec.keys.push(("embedding_length_per_layer_input", count(0)));
+                spec.keys.push(("expert_feed_forward_length", count(256)));
+                spec.keys.extend(mixture(2));
+                Spec {
+                    extra: Extra::Gemma4Moe,
+                    experts: Some(Experts { ff: 256, ..EXPERTS }),
+                    ..spec
+                }
+            }
             Shape::Granite => Spec {
                 arch: "granite",
                 keys: vec![
@@ -396,17 +421,17 @@ impl Spec {
             all.push(("ffn_norm.weight", vec![EMBD]));
         }
         match self.experts {
-            None if self.fused => {
+            Some(experts) if self.extra != Extra::Gemma4Moe => all.extend(experts.tensors()),
+            _ if self.fused => {
                 all.push(("ffn_up.weight", vec![EMBD, 2 * FF]));
                 all.push(("ffn_down.weight", vec![FF, EMBD]));
             }
-            None => {
+            _ => {
                 let ff = if self.shares(layer) { 2 * self.ff } else { self.ff };
                 all.push(("ffn_gate.weight", vec![EMBD, ff]));
                 all.push(("ffn_up.weight", vec![EMBD, ff]));
                 all.push(("ffn_down.weight", vec![ff, EMBD]));
             }
-            Some(experts) => all.extend(experts.tensors()),
         }
         if attends {
             all.extend(self.attention_vectors(layer));
@@ -424,9 +449,14 @@ impl Spec {
         self.extra == Extra::Gemma4 && layer >= SHARED
     }
 
+    /// Whether a layer of Gemma 4 has no values of its own.
+    fn keys_are_values(&self, layer: usize) -> bool {
+        [Extra::Gemma4, Extra::Gemma4Moe].contains(&self.extra) && !WINDOWED[layer]
+    }
+
     fn extra(&self) -> Vec<(&'static str, Vec<usize>)> {
         let mut all = Vec::new();
-        if self.extra != Extra::None {
+        if [Extra::Gemma3n, Extra::Gemma4].contains(&self.extra) {
             all.push(("inp_gate.weight", vec![EMBD, EMBD]));
             all.push(("proj.weight", vec![EMBD, EMBD]));
             all.push(("post_norm.weight", vec![EMBD]));
@@ -434,6 +464,16 @@ impl Spec {
         match self.extra {
             Extra::None => {}
             Extra::Gemma4 => all.push(("layer_output_scale.weight", vec![1])),
+            Extra::Gemma4Moe => {
+                all.push(("ffn_gate_inp.weight", vec![EMBD, 4]));
+                all.push(("ffn_gate_inp.scale", vec![EMBD]));
+                all.push(("pre_ffw_norm_2.weight", vec![EMBD]));
+                all.push(("post_ffw_norm_1.weight", vec![EMBD]));
+                all.push(("post_ffw_norm_2.weight", vec![EMBD]));
+                all.push(("ffn_gate_up_exps.weight", vec![EMBD, 512, 4]));
+                all.push(("ffn_down_exps.weight", vec![256, EMBD, 4]));
+                all.push(("ffn_down_exps.scale", vec![4]));
+            }
             Extra::Gemma3n => {
                 all.push(("altup_correct_coef.weight", vec![STREAMS, STREAMS]));
                 all.push(("altup_correct_scale.weight", vec![EMBD]));
@@ -451,7 +491,7 @@ impl Spec {
     /// Names and dimensions of the matrices outside the layers, and of their norms.
     pub(super) fn outside(&self) -> Vec<(&'static str, Vec<usize>)> {
         let mut all = Vec::new();
-        if self.extra != Extra::None {
+        if [Extra::Gemma3n, Extra::Gemma4].contains(&self.extra) {
             all.push(("per_layer_token_embd.weight", vec![EMBD * self.layers, super::VOCAB]));
             all.push(("per_layer_model_proj.weight", vec![EMBD, EMBD * self.layers]));
             all.push(("per_layer_proj_norm.weight", vec![EMBD]));
@@ -466,8 +506,8 @@ impl Spec {
     /// Widths of all queries and of all keys.
     fn widths(&self, layer: usize) -> (usize, usize) {
         match self.extra {
-            Extra::Gemma4 if WINDOWED[layer] => (HEADS * 64, HEADS_KV * 64),
-            Extra::Gemma4 => (HEADS * self.head_dim, self.head_dim),
+            Extra::Gemma4 | Extra::Gemma4Moe if WINDOWED[layer] => (HEADS * 64, HEADS_KV * 64),
+            Extra::Gemma4 | Extra::Gemma4Moe => (HEADS * self.head_dim, self.head_dim),
             _ => (HEADS * self.head_dim, HEADS_KV * self.head_dim),
         }
     }
@@ -476,7 +516,7 @@ impl Spec {
         let (q, kv) = self.widths(layer);
         let mut all = if self.shares(layer) {
             vec![("attn_q.weight", vec![EMBD, q])]
-        } else if self.extra == Extra::Gemma4 && !WINDOWED[layer] {
+        } else if self.keys_are_values(layer) {
             // Keys serve as values.
             vec![("attn_q.weight", vec![EMBD, q]), ("attn_k.weight", vec![EMBD, kv])]
         } else if self.fused {

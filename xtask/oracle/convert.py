@@ -67,6 +67,7 @@ def write_safetensors(path, tensors):
 def write_folder(folder, case, text):
     """Everything of a case; gives its tensors with their files."""
     for name, content in case.get("files", {}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(json.dumps(content, indent=1), encoding="utf-8")
     (folder / "config.json").write_text(json.dumps(case["config"], indent=1), encoding="utf-8")
     write_tokenizer(folder, case, text)
@@ -128,9 +129,9 @@ def golden(args, name, case, text):
     folder.mkdir()
     placed = write_folder(folder, case, text)
     files = {}
-    for file in sorted(folder.iterdir()):
+    for file in sorted(folder.rglob("*.*")):
         if file.suffix != ".safetensors":
-            files[file.name] = file.read_bytes().hex()
+            files[str(file.relative_to(folder))] = file.read_bytes().hex()
     outputs = {}
     for outtype in case.get("types", TYPES):
         out = folder.parent / f"{outtype}.gguf"

@@ -147,6 +147,77 @@ SMOLLM3 = config(
     no_rope_layers=[1, 1, 1, 0], no_rope_layer_interval=4, pad_token_id=322, eos_token_id=322,
 )
 
+BERT = {
+    "architectures": ["BertModel"], "model_type": "bert", "hidden_size": 64, "hidden_act": "gelu",
+    "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 400,
+    "max_position_embeddings": 128, "type_vocab_size": 2, "layer_norm_eps": 1e-12,
+    "pad_token_id": 0, "position_embedding_type": "absolute",
+}
+NOMIC_BERT = {
+    "architectures": ["NomicBertModel"], "model_type": "nomic_bert", "n_embd": 64, "n_inner": 96,
+    "n_layer": 2, "n_head": 4, "vocab_size": 400, "n_positions": 8192, "type_vocab_size": 2,
+    "max_trained_positions": 2048, "layer_norm_epsilon": 1e-12, "rotary_emb_base": 1000,
+    "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False, "rotary_emb_scale_base": None,
+    "activation_function": "swiglu", "causal": False, "prenorm": False, "qkv_proj_bias": False,
+    "mlp_fc1_bias": False, "mlp_fc2_bias": False, "pad_vocab_size_multiple": 64,
+}
+BERT_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+# Where the first vocabulary of BERT has them.
+BERT_PLACES = ["[PAD]", *(f"[unused{i}]" for i in range(99)), *BERT_SPECIAL[1:]]
+
+
+def bert(config, dtype, start="", norm=("weight", "bias"), heads=()):
+    """The tensors of an encoder."""
+    width, inner = config["hidden_size"], config["intermediate_size"]
+    rows = {"word": "vocab_size", "position": "max_position_embeddings",
+            "token_type": "type_vocab_size"}
+    names = [(f"embeddings.{name}_embeddings.weight", [config[key], width])
+             for name, key in rows.items()]
+    linear = {f"attention.self.{part}": [width, width] for part in ("query", "key", "value")}
+    linear |= {"attention.output.dense": [width, width], "intermediate.dense": [inner, width]}
+    linear |= {"output.dense": [width, inner]}
+    norms = ["embeddings.LayerNorm"]
+    for layer in (f"encoder.layer.{i}." for i in range(config["num_hidden_layers"])):
+        for name, shape in linear.items():
+            names += [(f"{layer}{name}.weight", shape), (f"{layer}{name}.bias", shape[:1])]
+        norms += [f"{layer}attention.output.LayerNorm", f"{layer}output.LayerNorm"]
+    names += [(f"{name}.{kind}", [width]) for name in norms for kind in norm]
+    return [(start + name, dtype, shape) for name, shape in names] + list(heads)
+
+
+def nomic_bert(config, dtype):
+    """The tensors of Nomic's encoder."""
+    width, inner = config["n_embd"], config["n_inner"]
+    names = [("embeddings.word_embeddings.weight", [config["vocab_size"], width])]
+    names += [("embeddings.token_type_embeddings.weight", [config["type_vocab_size"], width])]
+    norms = ["emb_ln"]
+    for layer in (f"encoder.layers.{i}." for i in range(config["n_layer"])):
+        parts = {"attn.Wqkv": [3 * width, width], "attn.out_proj": [width, width]}
+        parts |= {"mlp.fc11": [inner, width], "mlp.fc12": [inner, width]}
+        parts |= {"mlp.fc2": [width, inner]}
+        names += [(f"{layer}{name}.weight", shape) for name, shape in parts.items()]
+        norms += [layer + "norm1", layer + "norm2"]
+    names += [(f"{name}.{kind}", [width]) for name in norms for kind in ("weight", "bias")]
+    return [(name, dtype, shape) for name, shape in names]
+
+
+def wordpiece(special, **more):
+    """A tokenizer as BERT's."""
+    roles = {"unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "mask": "[MASK]"}
+    settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": more["lowercase"]}
+    settings |= {f"{role}_token": text for role, text in roles.items()}
+    return {"kind": "wordpiece", "size": 380, "special": special, "settings": settings} | more
+
+
+def pooled(way):
+    """The files that say how rows become one."""
+    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
+    steps = [{"idx": idx, "name": str(idx), "path": path,
+              "type": f"sentence_transformers.models.{kind}"}
+             for idx, (path, kind) in enumerate(kinds.items())]
+    return {"modules.json": steps, "1_Pooling/config.json": way}
+
+
 CASES = {
     "llama3": case(LLAMA3, LLAMA3_TOKENS, "llama-bpe", SAMPLING, dtype="F32", tied=False),
     "tinyllama": case(
@@ -201,6 +272,43 @@ CASES = {
         }),
         "smaug-bpe", dtype="BF16",
     ),
+    "bert": {
+        "config": BERT,
+        "tensors": bert(BERT, "F32", heads=[
+            ("embeddings.position_ids", "F32", [1, 128]), ("pooler.dense.weight", "F32", [64, 64]),
+            ("pooler.dense.bias", "F32", [64]),
+        ]),
+        "tokenizer": wordpiece(
+            BERT_PLACES, lowercase=True, added=[("[SPECIAL]", True), ("a word", False)]
+        ),
+        "pre": "jina-v2-en",
+        "files": pooled({"word_embedding_dimension": 64, "pooling_mode_cls_token": False,
+                         "pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": False}),
+    },
+    "bert-masked": {
+        "config": BERT | {"architectures": ["BertForMaskedLM"], "hidden_size": 48},
+        "tensors": bert(BERT | {"hidden_size": 48}, "F16", "bert.", ("gamma", "beta"), [
+            ("cls.predictions.bias", "F16", [400]),
+            ("cls.predictions.transform.dense.weight", "F16", [48, 48]),
+        ]),
+        "tokenizer": wordpiece(BERT_SPECIAL, lowercase=False, strip_accents=False),
+        "pre": "jina-v2-en",
+        "files": pooled({"embedding_dimension": 48, "pooling_mode": "cls"}),
+    },
+    "bert-lines": {
+        "config": BERT,
+        "tensors": bert(BERT, "BF16"),
+        "tokenizer": wordpiece(BERT_PLACES, lowercase=True, only_lines=True),
+        "pre": "jina-v2-en",
+    },
+    "nomic-bert": {
+        "config": NOMIC_BERT,
+        "tensors": nomic_bert(NOMIC_BERT, "F32"),
+        "tokenizer": wordpiece(BERT_PLACES, lowercase=True),
+        "pre": "jina-v2-en",
+        "files": pooled({"word_embedding_dimension": 64, "pooling_mode_cls_token": False,
+                         "pooling_mode_mean_tokens": True, "include_prompt": True}),
+    },
 }
 
 SEEN = [

@@ -23,10 +23,9 @@ TEKKEN = (
 def write_tokenizer(folder, case, text):
     """The tokenizer's files of a case."""
     rule = case["tokenizer"]
-    if rule["kind"] == "sentencepiece":
-        sentencepiece(folder, rule, text)
-    else:
-        bpe(folder, rule, text)
+    {"sentencepiece": sentencepiece, "bpe": bpe, "wordpiece": wordpiece}[rule["kind"]](
+        folder, rule, text
+    )
     path = folder / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     settings.update(rule.get("settings", {}))
@@ -68,6 +67,35 @@ def bpe(folder, rule, text):
         )
     tokenizer.post_processor = processors.Sequence(steps)
     tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def wordpiece(folder, rule, text):
+    """WordPiece, with one kind of file."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
+    from tokenizers import processors, trainers
+
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=rule["lowercase"], strip_accents=rule.get("strip_accents")
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=rule["size"], special_tokens=rule["special"], show_progress=False
+    )
+    tokenizer.train_from_iterator(text.splitlines(), trainer)
+    for content, special in rule.get("added", []):
+        token = AddedToken(content, special=special, normalized=not special)
+        (tokenizer.add_special_tokens if special else tokenizer.add_tokens)([token])
+    ids = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ids
+    )
+    if rule.get("only_lines"):
+        lines = [tokenizer.id_to_token(id) + "\n" for id in range(tokenizer.get_vocab_size())]
+        (folder / "vocab.txt").write_text("".join(lines), encoding="utf-8")
+    else:
+        tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def sentencepiece(folder, rule, text):

@@ -34,7 +34,7 @@ impl Home {
             }),
         );
         home.write("tokenizer.json", &tokenizer());
-        fs::write(home.path("Tiny-Model/model.safetensors"), weights(vocab)).unwrap();
+        fs::write(home.path("Tiny-Model/model.safetensors"), weights(decoder(vocab))).unwrap();
         home
     }
 
@@ -99,8 +99,8 @@ fn tokenizer() -> Value {
     })
 }
 
-/// Small numbers for every tensor.
-fn weights(vocab: usize) -> Vec<u8> {
+/// The tensors of a decoder of one layer.
+fn decoder(vocab: usize) -> Vec<(String, Vec<usize>)> {
     let layer = [
         ("input_layernorm", vec![WIDTH]),
         ("self_attn.q_proj", vec![WIDTH, WIDTH]),
@@ -117,8 +117,35 @@ fn weights(vocab: usize) -> Vec<u8> {
         ("model.embed_tokens.weight".to_owned(), vec![vocab, WIDTH]),
         ("model.norm.weight".to_owned(), vec![WIDTH]),
     ];
+    layer.into_iter().chain(outside).collect()
+}
+
+/// The tensors of an encoder of one layer.
+fn encoder(vocab: usize) -> Vec<(String, Vec<usize>)> {
+    let mut tensors: Vec<(String, Vec<usize>)> =
+        [("word", vocab), ("position", 16), ("token_type", 2)]
+            .map(|(name, rows)| (format!("embeddings.{name}_embeddings.weight"), vec![rows, WIDTH]))
+            .to_vec();
+    let mut add = |name: &str, shape: &[usize]| {
+        tensors.push((format!("{name}.weight"), shape.to_vec()));
+        tensors.push((format!("{name}.bias"), shape[..1].to_vec()));
+    };
+    add("embeddings.LayerNorm", &[WIDTH]);
+    for part in ["attention.self.query", "attention.self.key", "attention.self.value"] {
+        add(&format!("encoder.layer.0.{part}"), &[WIDTH, WIDTH]);
+    }
+    add("encoder.layer.0.attention.output.dense", &[WIDTH, WIDTH]);
+    add("encoder.layer.0.attention.output.LayerNorm", &[WIDTH]);
+    add("encoder.layer.0.intermediate.dense", &[64, WIDTH]);
+    add("encoder.layer.0.output.dense", &[WIDTH, 64]);
+    add("encoder.layer.0.output.LayerNorm", &[WIDTH]);
+    tensors
+}
+
+/// Small numbers for every tensor.
+fn weights(tensors: Vec<(String, Vec<usize>)>) -> Vec<u8> {
     let (mut header, mut data) = (Map::new(), Vec::new());
-    for (name, shape) in layer.into_iter().chain(outside) {
+    for (name, shape) in tensors {
         let begin = data.len();
         for i in 0..shape.iter().product::<usize>() {
             data.extend((((i * 2_654_435_761) % 97) as f32 / 97.0 - 0.4).to_le_bytes());
@@ -162,6 +189,40 @@ fn a_folder_becomes_a_model_of_the_store_that_runs() {
     assert!(taken.contains("is taken by a model from folder"), "{taken}");
     home.ok(&["import", "Tiny-Model", "--type", "q8_0", "--name", "tiny:q8"], "");
     assert!(home.ok(&["list"], "").contains("Q8_0"));
+}
+
+#[test]
+fn a_folder_of_an_encoder_becomes_a_model_that_embeds() {
+    let home = Home::new();
+    fs::remove_file(home.path("Tiny-Model/tokenizer.json")).unwrap();
+    let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "b", "##b", "cat"];
+    fs::write(home.path("Tiny-Model/vocab.txt"), words.join("\n")).unwrap();
+    home.write("tokenizer_config.json", &json!({"tokenizer_class": "BertTokenizer"}));
+    home.write(
+        "config.json",
+        &json!({
+            "architectures": ["BertModel"], "model_type": "bert", "hidden_size": WIDTH,
+            "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4,
+            "vocab_size": words.len(), "max_position_embeddings": 16,
+        }),
+    );
+    let file = home.path("Tiny-Model/model.safetensors");
+    fs::write(file, weights(encoder(words.len()))).unwrap();
+    let step = |kind: &str, path: &str| json!({"type": format!("st.{kind}"), "path": path});
+    home.write("modules.json", &json!([step("Transformer", ""), step("Pooling", "1_Pooling")]));
+    fs::create_dir(home.path("Tiny-Model/1_Pooling")).unwrap();
+    let rows = ["mean", "cls"].map(|way| {
+        home.write("1_Pooling/config.json", &json!({"pooling_mode": way}));
+        home.ok(&["import", "Tiny-Model", "--type", "f32", "--name", way], "");
+        assert_eq!(home.ok(&["tokenize", way, "--json"], "Cat abb").trim(), "[2,8,5,7,7,3]");
+        let rows = home.ok(&["embed", way, "Cat abb", "a b"], "");
+        rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect::<Vec<Vec<f64>>>()
+    });
+    for row in rows.iter().flatten() {
+        assert_eq!(row.len(), WIDTH);
+        assert!((row.iter().map(|x| x * x).sum::<f64>() - 1.0).abs() < 1e-5);
+    }
+    assert_ne!(rows[0], rows[1], "the settings of the pooling are read");
 }
 
 #[test]

@@ -51,7 +51,22 @@ fn every_family_becomes_what_the_converter_makes_of_it() {
         }
     }
     assert!(wrong.is_empty(), "{} differences:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(compared >= 50, "{compared} files were compared");
+    assert!(compared >= 70, "{compared} files were compared");
+}
+
+/// The converter leaves these keys out; readers would take the ids of another vocabulary then.
+#[test]
+fn a_vocabulary_in_lines_says_what_readers_would_not_guess() {
+    let case = Case::read("bert-lines");
+    case.edit("vocab.txt", "[unused0]\n", "");
+    case.edit("tokenizer_config.json", "\"do_lower_case\": true", "\"do_lower_case\": false");
+    let file = Gguf::from_vec(case.import(MatrixType::F32).unwrap()).unwrap();
+    for (role, id) in [("bos", 100u32), ("seperator", 101), ("unknown", 99)] {
+        let key = format!("tokenizer.ggml.{role}_token_id");
+        assert_eq!(file.meta().u32(&key).unwrap(), Some(id), "{key}");
+    }
+    let lowercase = file.meta().bool("tokenizer.ggml.normalizer.lowercase").unwrap();
+    assert_eq!(lowercase, Some(false));
 }
 
 /// What a file says, by what it says it of.

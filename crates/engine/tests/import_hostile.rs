@@ -258,6 +258,73 @@ fn what_a_folder_says_and_cannot_be_is_refused() {
             "\"query_pre_attn_scalar\": 64",
             "`query_pre_attn_scalar` is 64, expected 32",
         ),
+        ("bert", "config.json", "\"gelu\"", "\"gelu_new\"", "`hidden_act` is \"gelu_new\""),
+        (
+            "bert",
+            "config.json",
+            "\"absolute\"",
+            "\"relative_key\"",
+            "`position_embedding_type` is \"relative_key\", expected absolute",
+        ),
+        (
+            "bert",
+            "modules.json",
+            "models.Normalize",
+            "models.Dense",
+            "a step from text to embedding is \"Dense\"; expected Transformer, Pooling, Normalize",
+        ),
+        (
+            "bert",
+            "modules.json",
+            "1_Pooling",
+            "2_Pooling",
+            "the folder has no 2_Pooling/config.json; modules.json names it",
+        ),
+        (
+            "bert",
+            "1_Pooling/config.json",
+            "max_tokens\": false",
+            "max_tokens\": true",
+            "by \"pooling_mode_mean_tokens, pooling_mode_max_tokens\"; expected one of mean",
+        ),
+        (
+            "bert",
+            "tokenizer.json",
+            "\"handle_chinese_chars\": true",
+            "\"handle_chinese_chars\": false",
+            "text is normalised by",
+        ),
+        (
+            "bert",
+            "tokenizer.json",
+            "subword_prefix\": \"##\"",
+            "subword_prefix\": \"@@\"",
+            "the rest of a word begins with \"@@\"",
+        ),
+        (
+            "bert",
+            "tokenizer.json",
+            "\"WordPiece\",\n    \"unk",
+            "\"BPE\",\n    \"unk",
+            "the type \"BPE\"; expected WordPiece",
+        ),
+        ("bert-lines", "vocab.txt", "[SEP]", "[SEQ]", "no token \"[SEP]\", expected the sep_token"),
+        ("bert-lines", "vocab.txt", "[unused7]", "[unused8]", "token \"[unused8]\" twice"),
+        (
+            "bert-lines",
+            "config.json",
+            "\"vocab_size\": 400",
+            "\"vocab_size\": 379",
+            "380 lines, expected at most 379",
+        ),
+        ("nomic-bert", "config.json", "\"prenorm\": false", "\"prenorm\": true", "`prenorm`"),
+        (
+            "nomic-bert",
+            "config.json",
+            "\"n_positions\": 8192",
+            "\"n_positions\": 4096",
+            "`n_positions` is 4096, expected 8192",
+        ),
     ] {
         let case = Case::read(name);
         case.edit(file, from, to);
@@ -287,6 +354,13 @@ fn a_tensor_of_an_unknown_name_or_type_is_named() {
     replaced("layers.1.mlp.up_proj", "layers.9.mlp.up_proj");
     let found = refused(&case);
     assert!(found.contains("tensors of 3 layers, the last of them number 10"), "{found}");
+    // Under the name of one that is left out.
+    for name in ["model.norm.weight", "model.embed_tokens.weight"] {
+        let other = ".attention.bias";
+        replaced(name, &format!("{}{other}", "x".repeat(name.len() - other.len())));
+        let found = refused(&case);
+        assert!(found.contains(&format!("no tensor `{name}`")), "{found}");
+    }
 }
 
 #[test]

@@ -127,6 +127,11 @@ impl Config {
         Ok(self.count_if("head_dim")?.unwrap_or(width / heads))
     }
 
+    /// A yes or no, if the file has one.
+    pub(super) fn flag(&self, key: &str) -> Option<bool> {
+        self.values.get(key)?.as_bool()
+    }
+
     /// A list of zeros and ones, if the file has one.
     pub(super) fn flags(&self, key: &str) -> Option<Vec<bool>> {
         let list = self.values.get(key)?.as_array()?;

@@ -40,6 +40,11 @@ impl Metadata {
         self.set(&format!("{}.{key}", self.arch), value as f32);
     }
 
+    /// Sets a yes or no of the model.
+    pub(super) fn flag(&mut self, key: &str, value: bool) {
+        self.set(&format!("{}.{key}", self.arch), value);
+    }
+
     /// Sets a word of the model.
     pub(super) fn word(&mut self, key: &str, value: &str) {
         self.set(&format!("{}.{key}", self.arch), value);

@@ -17,6 +17,7 @@ mod folder;
 mod metadata;
 pub(crate) mod peft;
 mod plan;
+mod pooling;
 pub mod safetensors;
 mod vocabulary;
 

@@ -11,7 +11,7 @@ use super::family::{Change, Family};
 use super::folder::{Folder, NamedFile};
 use super::metadata::Metadata;
 use super::safetensors::{self, Dtype, Tensor};
-use super::{family, vocabulary};
+use super::{family, pooling, vocabulary};
 use crate::gguf::write::Writer;
 use crate::protocol::{self, ImportPlan, MatrixType};
 
@@ -21,6 +21,9 @@ const INDEX: &str = "model.safetensors.index.json";
 /// The name of what holds the tensors, without its end.
 const SHARD: &str = "model";
 const SAFETENSORS: &str = ".safetensors";
+
+/// Tables of rows that are added to rows: small, and never rounded.
+const WHOLE: [&str; 2] = ["position_embd.weight", "token_types.weight"];
 
 /// Most dimensions of a tensor in the file.
 const MOST_DIMS: usize = 4;
@@ -75,11 +78,15 @@ pub(super) fn plan(folder: &Folder, job: &protocol::Folder) -> Result<Plan, Impo
     sampling(folder, &mut keys)?;
     keys.set("general.name", job.name.as_str());
     (family.keys)(&config, &mut keys)?;
+    if family.pooled {
+        pooling::keys(folder, &mut keys)?;
+    }
     let file_type = file_type(matrices);
     keys.set("general.file_type", file_type);
     keys.set("general.quantization_version", 2u32);
     let computed = (family.computed)(&config, &mut keys)?;
-    let rows = embedding_rows(&tensors)?;
+    let shapes = tensors.iter().map(|(_, tensor)| (&*tensor.name, &*tensor.shape));
+    let rows = family.embedding_rows(shapes)?;
     let tokens = vocabulary::keys(folder, &config, family.vocabulary, rows, &mut keys)?;
 
     let mut out = Tensors { writer: Writer::new(), planned: Vec::new(), names: Vec::new() };
@@ -90,7 +97,8 @@ pub(super) fn plan(folder: &Folder, job: &protocol::Folder) -> Result<Plan, Impo
     for (file, tensor) in &tensors {
         parameters += out.add(family, &config, file, tensor, matrices, tokens)?;
     }
-    out.check(config.count("num_hidden_layers")?)?;
+    family.check_names(&out.names)?;
+    out.check(family.depth(&config)?)?;
     let chats = keys.has("tokenizer.chat_template");
     let Tensors { mut writer, planned, .. } = out;
     keys.write(&mut writer);
@@ -195,19 +203,6 @@ fn all_of(files: Vec<&NamedFile>) -> Result<Vec<(String, Tensor)>, ImportError> 
     }
 }
 
-/// The rows of the embedding: there are not more tokens.
-fn embedding_rows(tensors: &[(String, Tensor)]) -> Result<u64, ImportError> {
-    let name = "embed_tokens.weight";
-    let found = tensors.iter().find(|(_, tensor)| tensor.name.ends_with(name));
-    let rows = found.and_then(|(_, tensor)| tensor.shape.first().copied());
-    rows.ok_or_else(|| missing_tensor("model.embed_tokens.weight"))
-}
-
-fn missing_tensor(name: &str) -> ImportError {
-    let found = format!("no tensor `{name}`");
-    ImportError::damaged("*.safetensors", found, "all tensors of the architecture")
-}
-
 /// The element type of matrices. What is found is not what `config.json` says, because some of
 /// those are wrong.
 fn matrix_type(tensors: &[(String, Tensor)], asked: MatrixType) -> TensorType {
@@ -260,7 +255,7 @@ impl Tensors {
         matrices: TensorType,
         tokens: u64,
     ) -> Result<u64, ImportError> {
-        let Some(source) = family.text_name(&tensor.name) else { return Ok(0) };
+        let Some(source) = (family.text_name)(&tensor.name) else { return Ok(0) };
         let change = (family.change)(config, &source)?;
         let Some(name) = family.name_of(&source)?.filter(|_| change != Change::Drop) else {
             return Ok(0);
@@ -321,7 +316,7 @@ impl Tensors {
         Ok(())
     }
 
-    /// Every layer is there and has the same tensors, no tensor comes twice.
+    /// Every one of these layers is there and has the same tensors, no tensor comes twice.
     fn check(&self, layers: u64) -> Result<(), ImportError> {
         if let Some(name) = super::folder::twice(self.names.iter().map(String::as_str)) {
             let found = format!("two tensors that become `{name}`");
@@ -339,7 +334,7 @@ impl Tensors {
         let last = of_layer.keys().next_back().map_or(0, |number| number.saturating_add(1));
         if found != layers || last != layers {
             let found = format!("tensors of {found} layers, the last of them number {last}");
-            let expected = format!("{layers} layers, the `num_hidden_layers` of config.json");
+            let expected = format!("{layers} layers, as config.json has it");
             return Err(ImportError::damaged("*.safetensors", found, expected));
         }
         let mut all = of_layer.into_iter().map(|(number, mut parts)| {
@@ -352,9 +347,6 @@ impl Tensors {
                 let found = format!("{} tensors of layer {number}", parts.len());
                 let expected = format!("the same {} as of layer 0", first.len());
                 Err(ImportError::damaged("*.safetensors", found, expected))
-            }
-            None if !self.names.iter().any(|name| name == "output_norm.weight") => {
-                Err(missing_tensor("model.norm.weight"))
             }
             None => Ok(()),
         }
@@ -369,6 +361,7 @@ fn element_type(name: &str, shape: &[u64], matrices: TensorType) -> TensorType {
         _ if shape.len() < 2 || name.ends_with("_norm.weight") || !name.ends_with(".weight") => {
             TensorType::F32
         }
+        _ if WHOLE.contains(&name) => TensorType::F32,
         blocks if row % blocks.block_len() as u64 != 0 => TensorType::F16,
         matrices => matrices,
     }

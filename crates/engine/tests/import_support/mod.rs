@@ -47,7 +47,9 @@ impl Case {
         let golden: Json = serde_json::from_slice(&text).unwrap();
         let folder = tempfile::tempdir().unwrap();
         for (name, content) in golden["files"].as_object().unwrap() {
-            std::fs::write(folder.path().join(name), from_hex(content.as_str().unwrap())).unwrap();
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, from_hex(content.as_str().unwrap())).unwrap();
         }
         for (name, tensors) in golden["weights"].as_object().unwrap() {
             std::fs::write(folder.path().join(name), safetensors(tensors)).unwrap();
@@ -57,13 +59,19 @@ impl Case {
 
     /// The files of the folder, open.
     pub(crate) fn open(&self) -> Vec<(String, File)> {
-        let mut files: Vec<(String, File)> = std::fs::read_dir(self.folder.path())
-            .unwrap()
-            .map(|entry| {
+        let mut files = Vec::new();
+        let mut folders = vec![self.folder.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                (path.file_name().unwrap().to_str().unwrap().to_owned(), File::open(path).unwrap())
-            })
-            .collect();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(self.folder.path()).unwrap().to_str().unwrap();
+                    files.push((name.to_owned(), File::open(&path).unwrap()));
+                }
+            }
+        }
         files.sort_by(|a, b| a.0.cmp(&b.0));
         files
     }

@@ -20,16 +20,19 @@ use crate::exit::{Code, Failure};
 use crate::progress::PullProgress;
 
 /// Files that are read where they are there, beside the weights.
-const FILES: [&str; 9] = [
+const FILES: [&str; 12] = [
+    "1_Pooling/config.json",
     "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
     "config.json",
     "generation_config.json",
     "model.safetensors.index.json",
+    "modules.json",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
+    "vocab.txt",
 ];
 
 /// Ends of files that hold weights as a program that makes them.
@@ -118,11 +121,13 @@ fn open_files(path: &Path) -> anyhow::Result<Vec<(String, File)>> {
         );
         return Err(Failure::new(Code::Integrity, text));
     }
+    names.retain(|name| is_weights(name));
+    // A link that leads nowhere is there, and an error below.
+    let is_there = |name: &&str| path.join(name).symlink_metadata().is_ok();
+    names.extend(FILES.into_iter().filter(is_there).map(str::to_owned));
+    names.sort();
     let mut files = Vec::new();
     for name in names {
-        if !is_weights(&name) && !FILES.contains(&name.as_str()) {
-            continue;
-        }
         let file = path.join(&name);
         // Asked before opening: opening a FIFO would wait for a writer.
         let meta = std::fs::metadata(&file).with_context(|| unread(&file))?;

@@ -3,51 +3,58 @@
 use super::super::ImportError;
 use super::super::config::{Config, wrong};
 use super::super::metadata::Metadata;
-use super::Change;
+use super::{Change, Family, Layout, USUAL};
 
-/// Tensors outside the layers: the folder's name and the file's.
-const OUTSIDE: &[(&str, &str)] =
-    &[("model.embed_tokens", "token_embd"), ("model.norm", "output_norm"), ("lm_head", "output")];
+/// What is known of most decoders; a family says which ones it is about, and what differs.
+pub(super) const BASE: Family = Family {
+    classes: &[],
+    arch: "",
+    defaults: &[],
+    keys,
+    layout: &LAYOUT,
+    names: &[],
+    text_name,
+    change: keep,
+    computed: nothing_computed,
+    vocabulary: USUAL,
+    activations: &["silu", "swish"],
+    pooled: false,
+};
 
-/// Tensors of a layer: the folder's name after `model.layers.N.`, and the file's after `blk.N.`.
-pub(super) const NAMES: &[(&str, &str)] = &[
-    ("input_layernorm", "attn_norm"),
-    ("self_attn.q_proj", "attn_q"),
-    ("self_attn.k_proj", "attn_k"),
-    ("self_attn.v_proj", "attn_v"),
-    ("self_attn.o_proj", "attn_output"),
-    ("post_attention_layernorm", "ffn_norm"),
-    ("mlp.gate_proj", "ffn_gate"),
-    ("mlp.up_proj", "ffn_up"),
-    ("mlp.down_proj", "ffn_down"),
-];
+const LAYOUT: Layout = Layout {
+    outside: &[
+        ("model.embed_tokens", "token_embd"),
+        ("model.norm", "output_norm"),
+        ("lm_head", "output"),
+    ],
+    needed: &["token_embd", "output_norm"],
+    layers: "model.layers.",
+    parts: &[
+        ("input_layernorm", "attn_norm"),
+        ("self_attn.q_proj", "attn_q"),
+        ("self_attn.k_proj", "attn_k"),
+        ("self_attn.v_proj", "attn_v"),
+        ("self_attn.o_proj", "attn_output"),
+        ("post_attention_layernorm", "ffn_norm"),
+        ("mlp.gate_proj", "ffn_gate"),
+        ("mlp.up_proj", "ffn_up"),
+        ("mlp.down_proj", "ffn_down"),
+    ],
+    depth: "num_hidden_layers",
+};
 
 /// The names of norms over the heads of query and key.
 pub(super) const HEAD_NORMS: [(&str, &str); 2] =
     [("self_attn.q_norm", "attn_q_norm"), ("self_attn.k_norm", "attn_k_norm")];
 
-/// Tensors that older folders hold and that follow from the configuration.
-const DERIVED: [&str; 3] = [".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq"];
-
-/// The file's name for a tensor of the folder: `Some(None)` for one that is left out, `None` for
-/// one that has no place. `names` come before [`NAMES`].
-pub(super) fn name_of(name: &str, names: &[(&str, &str)]) -> Option<Option<String>> {
-    if DERIVED.iter().any(|end| name.ends_with(end)) {
-        return Some(None);
+/// The name that a tensor of the text part has in models of text alone; `None` for a tensor of
+/// another part, which is left out.
+fn text_name(name: &str) -> Option<String> {
+    let apart = ["vision_tower.", "multi_modal_projector.", "vision_model."];
+    if apart.iter().any(|part| name.contains(part)) {
+        return None;
     }
-    let (part, kind) =
-        name.rsplit_once('.').filter(|(_, kind)| ["weight", "bias"].contains(kind))?;
-    let find = |list: &[(&str, &'static str)], part: &str| {
-        list.iter().find(|(known, _)| *known == part).map(|(_, name)| *name)
-    };
-    if let Some(name) = find(OUTSIDE, part) {
-        return Some(Some(format!("{name}.{kind}")));
-    }
-    let (layer, part) = part.strip_prefix("model.layers.")?.split_once('.')?;
-    // Written as a number is written: `01` would be another name for layer 1.
-    let number: u32 = layer.parse().ok().filter(|number: &u32| number.to_string() == layer)?;
-    let known = names.iter().chain(NAMES).find(|(known, _)| *known == part);
-    known.map(|(_, name)| Some(format!("blk.{number}.{name}.{kind}")))
+    Some(name.replace("language_model.", ""))
 }
 
 /// The keys that the converter sets for every family that does not set its own.

@@ -23,9 +23,9 @@ pub(super) const FAMILY: Family = Family {
     keys,
     names: NORMS,
     change,
-    computed: decoder::nothing_computed,
     vocabulary: Vocabulary { space_prefix: SpacePrefix::Never, ..USUAL },
     activations: &["gelu_pytorch_tanh"],
+    ..decoder::BASE
 };
 
 /// The norms of a layer of Gemma.

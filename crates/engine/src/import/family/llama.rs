@@ -6,7 +6,7 @@
 use super::super::ImportError;
 use super::super::config::{Config, Default};
 use super::super::metadata::Metadata;
-use super::{Change, Computed, Family, SILU, SpacePrefix, USUAL, Vocabulary, decoder};
+use super::{Change, Computed, Family, SpacePrefix, USUAL, Vocabulary, decoder};
 
 /// Everything that importing Llama needs to know.
 pub(super) const FAMILY: Family = Family {
@@ -18,12 +18,11 @@ pub(super) const FAMILY: Family = Family {
         ("rope_theta", Default::Number(10_000.0)),
     ],
     keys,
-    names: &[],
     change: interleave,
     computed: stretching,
     // Files of 49152 tokens are those of Granite and SmolLM2.
     vocabulary: Vocabulary { space_prefix: SpacePrefix::Told, no_bos_with: Some(49_152), ..USUAL },
-    activations: SILU,
+    ..decoder::BASE
 };
 
 fn keys(config: &Config, out: &mut Metadata) -> Result<(), ImportError> {

@@ -1,14 +1,17 @@
 //! The families of models that are imported: one file each, stating only what differs.
 //!
-//! What most decoders have alike is in `decoder.rs`. Everything here follows llama.cpp's converter
-//! (`convert_hf_to_gguf.py` at the commit that the oracle pins): the same keys, the same names, the
-//! same bytes.
+//! What most decoders have alike is in `decoder.rs`; `layout.rs` finds the names of tensors.
+//! Everything here follows llama.cpp's converter (`convert_hf_to_gguf.py` at the commit that the
+//! oracle pins): the same keys, the same names, the same bytes.
 
+mod bert;
 mod decoder;
 mod gemma2;
 mod gemma3;
+mod layout;
 mod llama;
 mod mistral;
+mod nomic_bert;
 mod phi3;
 mod qwen2;
 mod qwen3;
@@ -17,6 +20,7 @@ mod smollm3;
 use super::ImportError;
 use super::config::{Config, Default, wrong};
 use super::metadata::Metadata;
+use layout::Layout;
 
 /// What is known of one family.
 pub(super) struct Family {
@@ -28,9 +32,13 @@ pub(super) struct Family {
     pub(super) defaults: &'static [(&'static str, Default)],
     /// Sets the keys of the architecture.
     pub(super) keys: fn(&Config, &mut Metadata) -> Result<(), ImportError>,
-    /// Parts of tensor names beside those of [`decoder::NAMES`], which they come before.
-    pub(super) names: &'static [(&'static str, &'static str)],
-    /// What becomes of a tensor of the file's name.
+    /// How its tensors are called.
+    layout: &'static Layout,
+    /// Parts of tensor names beside those of the layout, which they come before.
+    names: &'static [(&'static str, &'static str)],
+    /// The name of a tensor in the layout; `None` for one that is left out.
+    pub(super) text_name: fn(&str) -> Option<String>,
+    /// What becomes of a tensor of that name.
     pub(super) change: fn(&Config, &str) -> Result<Change, ImportError>,
     /// Tensors that are computed from the configuration.
     pub(super) computed: fn(&Config, &mut Metadata) -> Result<Computed, ImportError>,
@@ -38,10 +46,9 @@ pub(super) struct Family {
     pub(super) vocabulary: Vocabulary,
     /// The function within the feed-forward part that its architecture has, by its names.
     pub(super) activations: &'static [&'static str],
+    /// It reads a whole text, and files beside its own say how that becomes one row.
+    pub(super) pooled: bool,
 }
-
-/// The function of most families.
-const SILU: &[&str] = &["silu", "swish"];
 
 /// Names and elements of tensors that no file has.
 pub(super) type Computed = Vec<(&'static str, Vec<f32>)>;
@@ -65,6 +72,8 @@ pub(super) enum Change {
 /// What differs in how a tokenizer is read.
 #[derive(Clone, Copy)]
 pub(super) struct Vocabulary {
+    /// How words become tokens.
+    pub(super) kind: VocabularyKind,
     /// Whether the file says if a text gets a space in front.
     pub(super) space_prefix: SpacePrefix,
     /// Tokens added to a SentencePiece model are taken as they are written, and from
@@ -72,6 +81,15 @@ pub(super) struct Vocabulary {
     pub(super) added_as_written: bool,
     /// With this many tokens no begin token is put before a text, whatever else is said.
     pub(super) no_bos_with: Option<u64>,
+}
+
+/// How words become tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum VocabularyKind {
+    /// Two tokens become one, again and again, as the folder's files say.
+    Merged,
+    /// The longest token from the left, again and again.
+    WordPiece,
 }
 
 /// What a file says of the space in front of a text.
@@ -86,8 +104,12 @@ pub(super) enum SpacePrefix {
 }
 
 /// The usual way to read a tokenizer.
-const USUAL: Vocabulary =
-    Vocabulary { space_prefix: SpacePrefix::Unsaid, added_as_written: false, no_bos_with: None };
+const USUAL: Vocabulary = Vocabulary {
+    kind: VocabularyKind::Merged,
+    space_prefix: SpacePrefix::Unsaid,
+    added_as_written: false,
+    no_bos_with: None,
+};
 
 /// Every family.
 static FAMILIES: &[&Family] = &[
@@ -99,6 +121,8 @@ static FAMILIES: &[&Family] = &[
     &gemma2::FAMILY,
     &gemma3::FAMILY,
     &phi3::FAMILY,
+    &bert::FAMILY,
+    &nomic_bert::FAMILY,
 ];
 
 /// The family of a model's class.
@@ -132,19 +156,39 @@ impl Family {
         }
     }
 
-    /// The name that a tensor of the text part has in models of text alone; `None` for a tensor of
-    /// another part, which is left out.
-    pub(super) fn text_name(&self, name: &str) -> Option<String> {
-        let apart = ["vision_tower.", "multi_modal_projector.", "vision_model."];
-        if apart.iter().any(|part| name.contains(part)) {
-            return None;
+    /// The number of layers that `config.json` says there are.
+    pub(super) fn depth(&self, config: &Config) -> Result<u64, ImportError> {
+        config.count(self.layout.depth)
+    }
+
+    /// Refuses the names of a file's tensors if one is missing that every model has.
+    pub(super) fn check_names(&self, names: &[String]) -> Result<(), ImportError> {
+        let is_there =
+            |needed: &str| names.iter().any(|name| name.strip_suffix(".weight") == Some(needed));
+        match self.layout.needed.iter().find(|needed| !is_there(needed)) {
+            None => Ok(()),
+            Some(name) => Err(self.layout.missing(name)),
         }
-        Some(name.replace("language_model.", ""))
+    }
+
+    /// The rows of the embedding among tensors of these names and shapes: there are not more
+    /// tokens.
+    pub(super) fn embedding_rows<'a>(
+        &self,
+        mut tensors: impl Iterator<Item = (&'a str, &'a [u64])>,
+    ) -> Result<u64, ImportError> {
+        const EMBEDDING: &str = "token_embd";
+        let is_embedding = |(name, _): &(&str, &[u64])| {
+            let name = (self.text_name)(name).and_then(|name| self.layout.name_of(&name, &[])?);
+            name.is_some_and(|name| name.strip_suffix(".weight") == Some(EMBEDDING))
+        };
+        let rows = tensors.find(is_embedding).and_then(|(_, shape)| shape.first().copied());
+        rows.ok_or_else(|| self.layout.missing(EMBEDDING))
     }
 
     /// The file's name for a tensor of the folder, or `None` if it is left out.
     pub(super) fn name_of(&self, name: &str) -> Result<Option<String>, ImportError> {
-        decoder::name_of(name, self.names).ok_or_else(|| {
+        self.layout.name_of(name, self.names).ok_or_else(|| {
             ImportError::Unsupported(format!(
                 "tensor `{}` has no place in the architecture {}; expected the tensors of one of \
                  its models and nothing else",

@@ -4,7 +4,7 @@
 use super::super::ImportError;
 use super::super::config::{Config, Default, wrong};
 use super::super::metadata::Metadata;
-use super::{Computed, Family, SILU, USUAL, Vocabulary, decoder};
+use super::{Computed, Family, USUAL, Vocabulary, decoder};
 
 /// Everything that importing Phi-3 needs to know.
 pub(super) const FAMILY: Family = Family {
@@ -19,10 +19,9 @@ pub(super) const FAMILY: Family = Family {
     ],
     keys,
     names: &[("self_attn.qkv_proj", "attn_qkv"), ("mlp.gate_up_proj", "ffn_up")],
-    change: decoder::keep,
     computed: long_rope,
     vocabulary: Vocabulary { added_as_written: true, ..USUAL },
-    activations: SILU,
+    ..decoder::BASE
 };
 
 fn keys(config: &Config, out: &mut Metadata) -> Result<(), ImportError> {

@@ -1,7 +1,7 @@
 //! Qwen 2 and 2.5: biases on query, key and value.
 
 use super::super::config::Default;
-use super::{Family, SILU, USUAL, decoder};
+use super::{Family, decoder};
 
 /// Everything that importing Qwen 2 needs to know.
 pub(super) const FAMILY: Family = Family {
@@ -12,10 +12,5 @@ pub(super) const FAMILY: Family = Family {
         ("rms_norm_eps", Default::Number(1e-6)),
         ("rope_theta", Default::Number(10_000.0)),
     ],
-    keys: decoder::keys,
-    names: &[],
-    change: decoder::keep,
-    computed: decoder::nothing_computed,
-    vocabulary: USUAL,
-    activations: SILU,
+    ..decoder::BASE
 };

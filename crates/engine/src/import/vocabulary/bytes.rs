@@ -12,9 +12,9 @@ use crate::tokenizer::byte_of_char;
 
 /// What is said of an added token.
 #[derive(Clone, Copy)]
-struct Flags {
-    special: bool,
-    normalized: bool,
+pub(super) struct Flags {
+    pub(super) special: bool,
+    pub(super) normalized: bool,
 }
 
 /// The tokens by their ids, `size` of them: what has no token is padding.
@@ -23,7 +23,7 @@ pub(super) fn tokens(
     settings: &Map<String, Json>,
     size: usize,
 ) -> Result<Vec<Token>, ImportError> {
-    let texts = texts(tokenizer, size)?;
+    let texts = texts(tokenizer, "BPE", size)?;
     let added = added(tokenizer, settings, &texts)?;
     let token = |(id, text): (usize, &Option<&str>)| match *text {
         None => Token::padding(id),
@@ -35,10 +35,14 @@ pub(super) fn tokens(
     Ok(texts.iter().enumerate().map(token).collect())
 }
 
-/// The text of each id, of the vocabulary and of what was added.
-pub(super) fn texts(tokenizer: &Tokenizer, size: usize) -> Result<Vec<Option<&str>>, ImportError> {
+/// The text of each id, of the vocabulary, which must be of this type, and of what was added.
+pub(super) fn texts<'a>(
+    tokenizer: &'a Tokenizer,
+    kind: &str,
+    size: usize,
+) -> Result<Vec<Option<&'a str>>, ImportError> {
     let mut texts = vec![None; size];
-    let vocab = tokenizer.vocab()?.iter().map(|(text, id)| (text.as_str(), *id));
+    let vocab = tokenizer.vocab(kind)?.iter().map(|(text, id)| (text.as_str(), *id));
     let added = tokenizer.added_tokens.iter().map(|token| (token.content.as_str(), token.id));
     for (text, id) in vocab.chain(added) {
         let Some(place) = texts.get_mut(id as usize) else {
@@ -59,7 +63,7 @@ pub(super) fn texts(tokenizer: &Tokenizer, size: usize) -> Result<Vec<Option<&st
 
 /// Added tokens by their texts. What `tokenizer_config.json` says of one counts more, and a token
 /// that has a role there is special, wherever it comes from.
-fn added(
+pub(super) fn added(
     tokenizer: &Tokenizer,
     settings: &Map<String, Json>,
     texts: &[Option<&str>],

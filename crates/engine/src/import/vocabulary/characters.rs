@@ -54,7 +54,7 @@ pub(super) fn tokens(
         let text = if written { text.to_owned() } else { with_spaces(text) };
         Token { text, score, kind }
     };
-    Ok(bytes::texts(tokenizer, size)?.iter().enumerate().map(token).collect())
+    Ok(bytes::texts(tokenizer, "BPE", size)?.iter().enumerate().map(token).collect())
 }
 
 /// A token such as `<0x0A>`.

@@ -52,6 +52,8 @@ pub(super) struct Model {
     pub(super) byte_fallback: bool,
     #[serde(default)]
     pub(super) unk_token: Option<String>,
+    #[serde(default)]
+    pub(super) continuing_subword_prefix: Option<String>,
 }
 
 /// Two tokens that become one: in one text with a space between, or apart.
@@ -120,12 +122,13 @@ impl<'de> Visitor<'de> for VocabVisitor {
 }
 
 impl Tokenizer {
-    /// The tokens of the vocabulary with their ids.
-    pub(super) fn vocab(&self) -> Result<&[(String, u32)], ImportError> {
+    /// The tokens of a vocabulary of the type `expected`, with their ids. Older files leave the
+    /// type out.
+    pub(super) fn vocab(&self, expected: &str) -> Result<&[(String, u32)], ImportError> {
         match (&self.model.vocab.0, self.model.kind.as_deref()) {
-            (Some(entries), None | Some("BPE")) => Ok(entries),
+            (Some(entries), kind) if kind.is_none_or(|kind| kind == expected) => Ok(entries),
             (_, kind) => Err(ImportError::Unsupported(format!(
-                "{TOKENIZER}: the tokenizer is of the type \"{}\"; expected BPE",
+                "{TOKENIZER}: the tokenizer is of the type \"{}\"; expected {expected}",
                 kind.unwrap_or("unknown").escape_debug()
             ))),
         }

@@ -3,8 +3,8 @@
 //!
 //! `tokenizer.model` is read where there is one (`sentencepiece.rs`), else `tokenizer.json`
 //! (`json.rs`): BPE over bytes as it is (`bytes.rs`), BPE over characters with scores made from its
-//! merges (`characters.rs`). `special.rs` finds roles of tokens and the template, `pre.rs` the name
-//! of the rule by which text is cut into words.
+//! merges (`characters.rs`). WordPiece is in `wordpiece.rs`. `special.rs` finds roles of tokens and
+//! the template, `pre.rs` the name of the rule by which text is cut into words.
 
 mod bytes;
 mod characters;
@@ -12,12 +12,13 @@ mod json;
 mod pre;
 mod sentencepiece;
 mod special;
+mod wordpiece;
 
 use serde_json::{Map, Value as Json};
 
 use super::ImportError;
 use super::config::Config;
-use super::family::{SpacePrefix, Vocabulary};
+use super::family::{SpacePrefix, Vocabulary, VocabularyKind};
 use super::folder::Folder;
 use super::metadata::Metadata;
 use crate::gguf::Value;
@@ -78,6 +79,47 @@ pub(super) fn keys(
     let size = size as usize;
     let tokenizer: Option<Tokenizer> = folder.json(TOKENIZER)?;
     let settings: Map<String, Json> = folder.json(TOKENIZER_CONFIG)?.unwrap_or_default();
+    let files = Files { folder, tokenizer: tokenizer.as_ref(), settings: &settings };
+    let tokens = match rules.kind {
+        VocabularyKind::Merged => merged(&files, rules, size, out)?,
+        VocabularyKind::WordPiece => wordpiece::keys(&files, size, out)?,
+    };
+    special::keys(folder, config, tokenizer.as_ref(), settings, tokens, out)?;
+    if rules.no_bos_with == Some(size as u64) {
+        out.set("tokenizer.ggml.add_bos_token", false);
+    }
+    Ok(tokens as u64)
+}
+
+/// What a tokenizer is read from.
+struct Files<'a> {
+    folder: &'a Folder,
+    /// `tokenizer.json`.
+    tokenizer: Option<&'a Tokenizer>,
+    /// `tokenizer_config.json`; empty if it is not there.
+    settings: &'a Map<String, Json>,
+}
+
+impl Files<'_> {
+    /// That there is nothing to read tokens from.
+    fn missing(&self, other: &str) -> ImportError {
+        ImportError::Missing {
+            file: format!("{TOKENIZER} or {other}"),
+            next: "without them text cannot be turned into tokens: get them from where the model \
+                   is from"
+                .to_owned(),
+        }
+    }
+}
+
+/// A tokenizer that merges, by bytes or by characters; gives the number of tokens.
+fn merged(
+    files: &Files<'_>,
+    rules: Vocabulary,
+    size: usize,
+    out: &mut Metadata,
+) -> Result<usize, ImportError> {
+    let Files { folder, tokenizer, settings } = *files;
     let class = settings.get("tokenizer_class").and_then(Json::as_str);
     let by_bytes = rules.added_as_written && class == Some("GPT2Tokenizer");
     let told = settings.get("add_prefix_space").and_then(Json::as_bool);
@@ -86,23 +128,23 @@ pub(super) fn keys(
         SpacePrefix::Told => told,
         SpacePrefix::Never => Some(false),
     };
-    let tokens = match (folder.find(SENTENCEPIECE), &tokenizer) {
+    let tokens = match (folder.find(SENTENCEPIECE), tokenizer) {
         (Some(file), _) if !by_bytes => {
             let mut tokens = sentencepiece::read(&file.name, &file.all()?, size)?;
             let added = folder.json::<Map<String, Json>>("added_tokens.json")?;
-            let more = tokenizer.as_ref().filter(|_| rules.added_as_written);
-            sentencepiece::add(&mut tokens, added, added_tokens(&settings)?, more, rules);
+            let more = tokenizer.filter(|_| rules.added_as_written);
+            sentencepiece::add(&mut tokens, added, added_tokens(settings)?, more, rules);
             scored(&tokens, out);
             tokens
         }
         (_, Some(tokenizer)) if tokenizer.model.byte_fallback && !by_bytes => {
             prefix = prefix.or(Some(characters::adds_space(tokenizer)));
-            let tokens = characters::tokens(tokenizer, &settings, size)?;
+            let tokens = characters::tokens(tokenizer, settings, size)?;
             scored(&tokens, out);
             tokens
         }
         (_, Some(tokenizer)) => {
-            let tokens = bytes::tokens(tokenizer, &settings, size)?;
+            let tokens = bytes::tokens(tokenizer, settings, size)?;
             out.set("tokenizer.ggml.model", "gpt2");
             out.set("tokenizer.ggml.pre", pre::name(tokenizer)?);
             lists(&tokens, out);
@@ -110,23 +152,12 @@ pub(super) fn keys(
             out.set("tokenizer.ggml.merges", Value::strings(merges));
             tokens
         }
-        (_, None) => {
-            return Err(ImportError::Missing {
-                file: format!("{TOKENIZER} or {SENTENCEPIECE}"),
-                next: "without them text cannot be turned into tokens: get them from where the \
-                       model is from"
-                    .to_owned(),
-            });
-        }
+        (_, None) => return Err(files.missing(SENTENCEPIECE)),
     };
     if let Some(prefix) = prefix {
         out.set("tokenizer.ggml.add_space_prefix", prefix);
     }
-    special::keys(folder, config, tokenizer.as_ref(), settings, tokens.len(), out)?;
-    if rules.no_bos_with == Some(size as u64) {
-        out.set("tokenizer.ggml.add_bos_token", false);
-    }
-    Ok(tokens.len() as u64)
+    Ok(tokens.len())
 }
 
 /// The keys of a tokenizer that goes by scores.

@@ -63,7 +63,7 @@ pub(super) fn special_texts(settings: &Map<String, Json>) -> Vec<&str> {
 }
 
 /// The text of a token, which stands alone or with what is said of it.
-fn text_of(token: &Json) -> Option<&str> {
+pub(super) fn text_of(token: &Json) -> Option<&str> {
     token.as_str().or_else(|| token.get("content")?.as_str())
 }
 

@@ -1,4 +1,4 @@
-//! The one step with a network: crates of every platform, and the two real models that tests read.
+//! The one step with a network: crates of every platform, and the real models that tests read.
 //!
 //! Models come through `hearth pull`, so the project's own hub pins, hashes and logs them. They lie
 //! in `target/store`, and a second run finds them there. Tests that follow need no network.
@@ -8,8 +8,11 @@ use crate::hearth::{self, hearth};
 use anyhow::{Result, bail};
 use std::path::PathBuf;
 
-/// Catalogue names of the models that tests, conformance and benchmarks read.
+/// Catalogue names of the models that write, which tests, conformance and benchmarks read.
 pub(crate) const MODELS: &[&str] = &["smollm2:135m", "gemma3:270m"];
+
+/// Catalogue name of the encoder whose rows are compared.
+pub(crate) const ENCODER: &str = "minilm:l6-v2";
 
 /// The model store of tests and measurements.
 pub(crate) fn store() -> PathBuf {
@@ -21,7 +24,7 @@ pub(crate) fn run() -> Result<()> {
     succeed(&mut cargo(&["fetch", "--locked"]))?;
     succeed(&mut cargo(&["fetch", "--locked", "--manifest-path", "fuzz/Cargo.toml"]))?;
     hearth::build()?;
-    MODELS.iter().try_for_each(|name| model(name))
+    MODELS.iter().chain([&ENCODER]).try_for_each(|name| model(name))
 }
 
 /// Brings one model; does nothing if the store has it.

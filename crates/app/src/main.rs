@@ -11,6 +11,7 @@ mod commands;
 mod config;
 mod context;
 mod conversation;
+mod converter;
 mod engine;
 mod exit;
 mod generation;

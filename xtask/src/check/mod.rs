@@ -4,6 +4,7 @@
 //! file. All steps run even when one fails, so that one run shows everything that is wrong.
 
 mod asan;
+mod embeddings;
 mod offline;
 mod runner;
 
@@ -38,6 +39,7 @@ const STEPS: &[Step] = &[
     Step { name: "doc", run: |_| doc() },
     Step { name: "test", run: runner::run },
     Step { name: "asan", run: asan::run },
+    Step { name: "embeddings", run: |_| embeddings::run() },
     Step { name: "offline", run: |_| offline::run() },
 ];
 

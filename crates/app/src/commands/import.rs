@@ -35,7 +35,7 @@ pub(crate) struct Import {
 
 /// Element types of matrices, as the flag names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Matrices {
+pub(super) enum Matrices {
     /// 32-bit floats
     F32,
     /// IEEE half precision

@@ -97,7 +97,7 @@ fn shortened(text: String) -> String {
 }
 
 fn available_row(entry: &Entry, store: &Store) -> [String; 7] {
-    let packages = entry.packages.len();
+    let packages = entry.pins().count();
     let size = match store.begun(&entry.name) {
         0 => readable(entry.bytes),
         begun => format!("{} ({} here)", readable(entry.bytes), readable(begun)),
@@ -107,7 +107,7 @@ fn available_row(entry: &Entry, store: &Store) -> [String; 7] {
         size,
         entry.parameters.clone(),
         entry.quant.clone(),
-        if entry.sha256.is_some() { "known" } else { "none" }.into(),
+        if entry.is_pinned() { "known" } else { "none" }.into(),
         entry.licence.clone(),
         format!("{packages} Python package{}", if packages == 1 { "" } else { "s" }),
     ]

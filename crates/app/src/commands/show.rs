@@ -227,10 +227,11 @@ pub(super) fn json_of(manifest: &Manifest, store: &Store) -> Value {
 
 /// A model that can be pulled, as `--json` prints it; `verified` where its checksum is known.
 pub(super) fn json_of_entry(entry: &Entry) -> Value {
-    let files: Vec<Value> = entry
-        .packages
-        .iter()
-        .map(|package| json!({ "package": package.pin.as_str(), "bytes": package.bytes }))
+    let pieces = entry.packages.iter().map(|package| (&package.pin, package.bytes));
+    let folder = entry.folder.iter().map(|folder| (&folder.pin, entry.bytes));
+    let files: Vec<Value> = pieces
+        .chain(folder)
+        .map(|(pin, bytes)| json!({ "package": pin.as_str(), "bytes": bytes }))
         .collect();
     json!({
         "name": entry.name,
@@ -242,7 +243,7 @@ pub(super) fn json_of_entry(entry: &Entry) -> Value {
         "licence": format!("{} ({})", entry.licence, entry.licence_url),
         "bytes": entry.bytes,
         "sha256": entry.sha256,
-        "verified": entry.sha256.is_some(),
+        "verified": entry.is_pinned(),
         "files": files,
     })
 }

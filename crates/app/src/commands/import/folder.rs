@@ -1,21 +1,16 @@
-//! A folder of safetensors becomes a GGUF file of the store. The sealed child reads the folder's
-//! files and sends the file's bytes; here they are opened, and what comes is hashed and written.
+//! A folder of safetensors becomes a GGUF file of the store: its files are opened here and handed
+//! to the sealed child that reads them (`converter.rs`).
 
 use std::fs::File;
 use std::path::Path;
 
 use anyhow::Context;
-use hearth_cell::{CellError, Engine, SpawnOptions};
-use hearth_engine::protocol::{
-    Event, Failure as EngineFailure, Folder, Hello, Import, ImportPlan, Imported, Job, LoadOptions,
-    MatrixType,
-};
-use hearth_hub::progress::Stage;
 use hearth_hub::source::{Source, Supplied};
 use hearth_hub::{Desk, Facts, HubError, Installed, Intake, ModelName, Sha256};
 
 use super::{FILE_TYPES, Matrices, count, short};
 use crate::context::App;
+use crate::converter::Converter;
 use crate::exit::{Code, Failure};
 use crate::progress::PullProgress;
 
@@ -59,8 +54,9 @@ pub(super) fn import(
     let folder_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let files = open_files(path)?;
     let label = format!("folder {} as {}, {}", path.display(), matrices.word(), state(&files)?);
-    let engine = start(app, path, files, &folder_name, matrices.into())?;
-    let plan = plan(&engine, path)?;
+    let from = path.display().to_string();
+    let converter = Converter::start(app, from, files, &folder_name, matrices.into())?;
+    let plan = &converter.plan;
     let quant = FILE_TYPES.iter().find(|(number, _)| *number == plan.file_type);
     let facts = Facts {
         name: name.clone(),
@@ -74,31 +70,11 @@ pub(super) fn import(
     let observer = PullProgress::new(app, name.as_str())?;
     let ledger = app.ledger();
     let desk = Desk { observer: &observer, ledger: &ledger, command: "import" };
-    let source = FolderSource { label, engine: &engine, plan: &plan, name };
+    let source = FolderSource { label, converter: &converter, name };
     store.install(&facts, &source, desk).map_err(|error| match error {
         HubError::Stopped => {
             Failure::new(Code::Interrupted, "stopped; nothing of the import was kept")
         }
-        other => other.into(),
-    })
-}
-
-/// Starts a sealed child on the folder's files.
-fn start(
-    app: &App,
-    path: &Path,
-    files: Vec<(String, File)>,
-    folder_name: &str,
-    matrices: MatrixType,
-) -> anyhow::Result<Engine> {
-    let (files, parts) = files.into_iter().unzip();
-    let folder = Folder { files, name: folder_name.to_owned(), matrices };
-    let load = LoadOptions::default();
-    let hello = Hello { threads: 1, date: String::new(), parts: 0, load, folder: Some(folder) };
-    let require = app.settings.get("require_isolation")?;
-    let options = SpawnOptions::this_program(hello, parts, require)?;
-    Engine::start(options, &mut |_, _, _| {}).map_err(|error| match error {
-        CellError::Load(failure) => CellError::Load(named(path, failure)).into(),
         other => other.into(),
     })
 }
@@ -154,38 +130,12 @@ fn state(files: &[(String, File)]) -> anyhow::Result<String> {
     Ok(Sha256::of(text.as_bytes()).to_string().chars().take(8).collect())
 }
 
-fn plan(engine: &Engine, path: &Path) -> anyhow::Result<ImportPlan> {
-    let mut plan = None;
-    for event in engine.submit(Job::Import(Import::Plan), &mut |_| {})? {
-        match event? {
-            Event::Imported { part: Imported::Plan(found), .. } => plan = Some(found),
-            Event::Failed { failure, .. } => {
-                return Err(CellError::Load(named(path, failure)).into());
-            }
-            _ => {}
-        }
-    }
-    plan.ok_or_else(|| Failure::new(Code::Engine, "the engine gave no plan"))
-}
-
-/// What is wrong with a folder begins with its name, which the engine never learns.
-fn named(path: &Path, failure: EngineFailure) -> EngineFailure {
-    EngineFailure { message: format!("{}: {}", path.display(), failure.message), ..failure }
-}
-
 /// The file that the child makes of the folder.
 struct FolderSource<'a> {
     /// Says from which state of which folder: half a file of another is of no use.
     label: String,
-    engine: &'a Engine,
-    plan: &'a ImportPlan,
+    converter: &'a Converter,
     name: &'a ModelName,
-}
-
-impl FolderSource<'_> {
-    fn broken(&self, found: String) -> HubError {
-        HubError::Source { source_name: self.label(), found }
-    }
 }
 
 impl Source for FolderSource<'_> {
@@ -194,22 +144,8 @@ impl Source for FolderSource<'_> {
     }
 
     fn bring(&self, intake: &Intake<'_>) -> Result<Supplied, HubError> {
-        let total = self.plan.bytes;
         let file_name = format!("{}.gguf", self.name.folder()).try_into()?;
-        let file = intake.make(file_name, total, |out| {
-            let reply = self.engine.submit(Job::Import(Import::Write), &mut |_| {});
-            for event in reply.map_err(|error| self.broken(error.to_string()))? {
-                match event.map_err(|error| self.broken(error.to_string()))? {
-                    Event::Imported { part: Imported::Piece(bytes), .. } => {
-                        out.put(&bytes)?;
-                        intake.progress(Stage::Convert, out.done(), total)?;
-                    }
-                    Event::Failed { failure, .. } => return Err(self.broken(failure.message)),
-                    _ => {}
-                }
-            }
-            Ok(())
-        })?;
+        let file = self.converter.make(intake, file_name)?;
         Ok(Supplied { files: vec![file], verified: false })
     }
 }

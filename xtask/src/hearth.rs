@@ -13,8 +13,13 @@ pub(crate) fn build() -> Result<()> {
 
 /// `hearth ARGS`, not started yet, with the store of tests and measurements.
 pub(crate) fn hearth(args: &[&str]) -> Command {
+    hearth_in(&fetch::store(), args)
+}
+
+/// The same with another store.
+pub(crate) fn hearth_in(store: &Path, args: &[&str]) -> Command {
     let mut command = program(root().join("target/release/hearth"), args);
-    command.arg("--store").arg(fetch::store());
+    command.arg("--store").arg(store);
     command
 }
 

@@ -53,6 +53,10 @@ const RIVALS: &[Rival] = &[
     },
 ];
 
+/// What the transformers library needs to compute.
+const TRANSFORMERS: &[&str] =
+    &["transformers==4.57.6", "torch==2.11.0", "safetensors==0.8.0", "numpy==2.4.6"];
+
 /// The rivals' names, for help and errors.
 pub(crate) fn rival_names() -> String {
     RIVALS.iter().map(|rival| rival.name).collect::<Vec<_>>().join(", ")
@@ -102,30 +106,43 @@ impl Oracle {
 
     /// A script of `xtask/oracle/`, run by the Python that has the packages.
     pub(crate) fn script(&self, name: &str) -> Command {
-        let mut command = program(self.root.join("venv/bin/python"), &[]);
-        command.arg(root().join("xtask/oracle").join(name)).arg("--oracle").arg(&self.root);
+        let mut command = python_script(&self.root.join("venv/bin/python"), name);
+        command.arg("--oracle").arg(&self.root);
         command
     }
 
     /// A run of a rival by the script that speaks for all of them, without a network where the
     /// system allows that, and told to stay offline everywhere. Installs it at the first call.
     pub(crate) fn rival(&self, rival: &Rival) -> Result<Command> {
-        let venv = self.root.join(format!("venv-{}", rival.name));
+        let python = self.installed(rival.name, rival.packages)?;
+        let mut command = python_script(&python, "rivals.py");
+        command.arg(rival.name);
+        Ok(alone(command))
+    }
+
+    /// A run of the script that computes with the transformers library, by the Python of `venv` or
+    /// of one that is made at the first call.
+    pub(crate) fn transformers(&self, venv: Option<&Path>) -> Result<Command> {
+        let python = match venv {
+            Some(venv) => venv.join("bin/python"),
+            None => self.installed("transformers", TRANSFORMERS)?,
+        };
+        Ok(alone(python_script(&python, "transformers_rows.py")))
+    }
+
+    /// The Python of a virtual environment with these packages, made if it is not there.
+    fn installed(&self, name: &str, packages: &[&str]) -> Result<PathBuf> {
+        let venv = self.root.join(format!("venv-{name}"));
         // Written last, so that a broken installation is repeated.
-        let (stamp, pins) = (venv.join("hearth-pins"), rival.packages.join(" "));
+        let (stamp, pins) = (venv.join("hearth-pins"), packages.join(" "));
         if fs::read_to_string(&stamp).is_ok_and(|found| found != pins) {
             fs::remove_dir_all(&venv)?;
         }
         if !stamp.is_file() {
-            install(&venv, rival.packages).with_context(|| format!("installing {}", rival.name))?;
+            install(&venv, packages).with_context(|| format!("installing {name}"))?;
             fs::write(&stamp, &pins)?;
         }
-        let script = root().join("xtask/oracle/rivals.py");
-        let mut command = program(venv.join("bin/python"), &[]);
-        command.arg(script).arg(rival.name);
-        let mut command = without_network(&command).unwrap_or(command);
-        command.envs([("HF_HUB_OFFLINE", "1"), ("TRANSFORMERS_OFFLINE", "1")]);
-        Ok(command)
+        Ok(venv.join("bin/python"))
     }
 
     /// The unpacked source of llama.cpp.
@@ -174,6 +191,20 @@ impl Oracle {
         }
         succeed(program(python, &["-m", "tarfile", "-e"]).arg(&archive).arg(&self.root))
     }
+}
+
+/// A script of `xtask/oracle/` and the Python to run it.
+fn python_script(python: &Path, name: &str) -> Command {
+    let mut command = program(python, &[]);
+    command.arg(root().join("xtask/oracle").join(name));
+    command
+}
+
+/// The same without a network where the system allows that, and told to stay offline everywhere.
+fn alone(command: Command) -> Command {
+    let mut command = without_network(&command).unwrap_or(command);
+    command.envs([("HF_HUB_OFFLINE", "1"), ("TRANSFORMERS_OFFLINE", "1")]);
+    command
 }
 
 /// A virtual environment with these packages.

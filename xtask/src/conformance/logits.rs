@@ -88,7 +88,7 @@ pub(super) fn theirs(
 }
 
 /// Squared error over the squared size of the reference; not a number counts as infinitely wrong.
-fn nmse(ours: &[f32], theirs: &[f32]) -> f64 {
+pub(super) fn nmse(ours: &[f32], theirs: &[f32]) -> f64 {
     let mut error = 0.0;
     let mut size = 0.0;
     for (&ours, &theirs) in ours.iter().zip(theirs) {
@@ -99,7 +99,8 @@ fn nmse(ours: &[f32], theirs: &[f32]) -> f64 {
     if nmse.is_finite() { nmse } else { f64::INFINITY }
 }
 
-fn list(tokens: &[u32]) -> String {
+/// Ids as commands take them.
+pub(super) fn list(tokens: &[u32]) -> String {
     tokens.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }
 

@@ -55,8 +55,8 @@ fn of_tokenizer(
     size: usize,
     out: &mut Metadata,
 ) -> Result<Vec<Token>, ImportError> {
-    check(tokenizer)?;
     let texts = bytes::texts(tokenizer, "WordPiece", size)?;
+    check(tokenizer)?;
     let added = bytes::added(tokenizer, settings, &texts)?;
     for name in ["lowercase", "strip_accents"] {
         if let Some(value) = tokenizer.normalizer.get(name).and_then(Json::as_bool) {

@@ -4,6 +4,8 @@
 //! library, separated by the first byte 0x1e.
 #![no_main]
 
+use std::cell::RefCell;
+
 use hearth_engine::gguf::Gguf;
 use hearth_engine::gguf::write::Writer;
 use hearth_engine::host::Engine;
@@ -16,6 +18,10 @@ use libfuzzer_sys::fuzz_target;
 const WIDTH: usize = 32;
 const VOCAB: usize = 8;
 
+thread_local! {
+    static ENGINE: RefCell<Engine> = RefCell::new(engine());
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let (config, weights) = match bytes.iter().position(|byte| *byte == 0x1e) {
         Some(at) => (&bytes[..at], &bytes[at + 1..]),
@@ -25,12 +31,13 @@ fuzz_target!(|bytes: &[u8]| {
         true => vec![(AdapterFile::Gguf, bytes)],
         false => vec![(AdapterFile::PeftConfig, config), (AdapterFile::PeftWeights, weights)],
     };
-    let mut engine = engine();
-    if give(&mut engine, &files).is_some() {
-        let adapters = vec![AdapterUse { name: "x".to_owned(), strength: 1.0 }];
-        let job = Job::Logits { tokens: vec![1, 2], adapters };
-        engine.handle(2, job, &mut |_| ()).expect("logits");
-    }
+    ENGINE.with_borrow_mut(|engine| {
+        if give(engine, &files).is_some() {
+            let adapters = vec![AdapterUse { name: "x".to_owned(), strength: 1.0 }];
+            let job = Job::Logits { tokens: vec![1, 2], adapters };
+            engine.handle(2, job, &mut |_| ()).expect("logits");
+        }
+    });
 });
 
 fn give(engine: &mut Engine, files: &[(AdapterFile, &[u8])]) -> Option<()> {

@@ -59,7 +59,7 @@ fn engine() -> Engine {
         ("context_length", 64),
         ("embedding_length", WIDTH),
         ("feed_forward_length", WIDTH),
-        ("attention.head_count", 2),
+        ("attention.head_count", 4),
     ] {
         writer.set(&format!("llama.{key}"), count as u32);
     }

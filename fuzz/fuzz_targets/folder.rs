@@ -26,8 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     let files: Vec<(String, File)> =
         present.map(|(name, content)| (name.to_string(), file(content))).collect();
     let names = files.iter().map(|(name, _)| name.clone()).collect();
-    let job =
-        protocol::Folder { files: names, name: "fuzz".to_owned(), matrices: MatrixType::Q8 };
+    let job = protocol::Folder { files: names, name: "fuzz".to_owned(), matrices: MatrixType::Q8 };
     let Ok(folder) = Folder::new(files) else { return };
     let Ok(mut importer) = Importer::new(folder, job) else { return };
     let mut out = Vec::new();

@@ -118,12 +118,12 @@ fn files(path: &Path) -> anyhow::Result<Vec<(AdapterFile, File, u64)>> {
             );
             Failure::new(Code::Usage, text)
         };
-        let open = File::open(&path).map_err(unreadable)?;
-        let meta = open.metadata().map_err(unreadable)?;
+        // Before it is opened: a pipe would be waited for.
+        let meta = path.metadata().map_err(unreadable)?;
         if !meta.is_file() {
             return Err(unreadable(std::io::ErrorKind::InvalidInput.into()));
         }
-        Ok((file, open, meta.len()))
+        Ok((file, File::open(&path).map_err(unreadable)?, meta.len()))
     };
     parts.into_iter().map(open).collect()
 }

@@ -130,8 +130,7 @@ impl Batch {
         kv
     }
 
-    /// Keeps what `kv` holds of `tokens`, as if a sequence without adapters had
-    /// computed it.
+    /// Keeps what `kv` holds of `tokens`, as if a sequence without adapters had computed it.
     pub(crate) fn learn(&mut self, salt: u64, tokens: &[u32], kv: &KvCache) {
         self.prefix.store(&Scope::new(salt, &[]), tokens, kv);
     }

@@ -1,9 +1,8 @@
 //! What sequences have computed, kept for those that begin alike: a radix tree over blocks of 64
 //! tokens. Memory is shared with the sequences themselves; the least recently used leaf goes first.
 //!
-//! Tokens are compared, never hashes of them, and every salt (and set of
-//! adapters) has a tree of its own: nobody learns
-//! from the speed of an answer what somebody else has asked.
+//! Tokens are compared, never hashes of them, and every salt has trees of its own, one for each set
+//! of adapters: nobody learns from the speed of an answer what somebody else has asked.
 
 use std::collections::HashMap;
 
@@ -24,7 +23,9 @@ pub struct Scope {
 impl Scope {
     /// What requests of this salt share that go through these adapters.
     pub fn new(salt: u64, adapters: &[Active]) -> Self {
-        Self { salt, adapters: adapters.iter().map(Active::key).collect() }
+        let mut adapters: Vec<_> = adapters.iter().map(Active::key).collect();
+        adapters.sort_unstable();
+        Self { salt, adapters }
     }
 }
 

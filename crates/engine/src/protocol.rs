@@ -154,7 +154,7 @@ pub struct Generate {
     pub loop_detector: bool,
     /// Guess tokens and check several in one pass; the output is the same.
     pub speculate: bool,
-    /// What it goes through besides the model, in this order.
+    /// What it goes through besides the model; they add up.
     pub adapters: Vec<AdapterUse>,
     /// Only requests of the same salt share what was computed for a common beginning.
     pub salt: u64,

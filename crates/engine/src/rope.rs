@@ -22,6 +22,8 @@ pub struct Rope {
     magnitude: f32,
     /// Context length the model was trained at before it was stretched.
     original_ctx: usize,
+    /// Whether the file's divisors are meant for other layers.
+    bare: bool,
     /// Angle divisors from the file (`rope_freqs`, or LongRoPE's), one for each pair.
     factors: Option<Vec<f32>>,
 }
@@ -103,15 +105,23 @@ impl Rope {
             magnitude: keys.number_or("rope.scaling.attn_factor", 1.0)?,
             original_ctx: keys.count_or("rope.scaling.original_context_length", n_ctx)?,
             scaling,
+            bare: false,
             factors: None,
         })
     }
 
-    /// The same layout with no scaling, and another base if one is given (the windowed layers of
+    /// The same layout with no scaling and none of the file's divisors, and another base if one is given (the windowed layers of
     /// some models).
     pub fn unscaled(&self, base: Option<f32>) -> Rope {
         let base = base.unwrap_or(self.base);
-        Rope { base, scaling: Scaling::None, magnitude: 1.0, factors: None, ..self.clone() }
+        Rope {
+            base,
+            scaling: Scaling::None,
+            magnitude: 1.0,
+            bare: true,
+            factors: None,
+            ..self.clone()
+        }
     }
 
     /// The same with another number of elements that turn.

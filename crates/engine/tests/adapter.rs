@@ -274,6 +274,25 @@ fn t6_what_is_no_adapter_of_the_model_is_refused() {
     folder(&said("\"use_dora\":false", "\"use_dora\":true"), &weights, &mut engine, "use_dora");
     folder(&said("\"LORA\"", "\"IA3\""), &weights, &mut engine, "IA3");
     folder(&said("\"bias\":\"none\"", "\"bias\":\"all\""), &weights, &mut engine, "bias");
+    for (key, value) in [
+        ("alora_invocation_tokens", "[1,2]"),
+        ("layer_replication", "[[0,1]]"),
+        ("use_qalora", "true"),
+        ("init_lora_weights", "\"pissa\""),
+        ("modules_to_save", "[\"lm_head\"]"),
+    ] {
+        let config = said("{", &format!("{{\"{key}\":{value},"));
+        folder(&config, &weights, &mut engine, key);
+    }
+    let patterns = said("{", "{\"alpha_pattern\":{\"q_proj\":1,\"self_attn.q_proj\":2},");
+    folder(&patterns, &weights, &mut engine, "alpha_pattern");
+    // Of another number of heads, which does not divide the rows.
+    let mut other = deltas.clone();
+    for pair in &mut other.pairs {
+        pair.outputs = 18;
+        pair.b.truncate(18 * other.rank);
+    }
+    folder(&config, &peft(&other, Shape::Qwen3).1, &mut engine, "made for another model");
     folder(&config[..9], &weights, &mut engine, "adapter_config.json");
     folder(&config, &weights[..weights.len() - 1], &mut engine, "adapter_model.safetensors");
     folder(&config, &[255; 64], &mut engine, "adapter_model.safetensors");

@@ -12,8 +12,10 @@ use crate::protocol::{AdapterFile, AdapterPart, AdapterUse, Failure};
 
 /// Adapters that lie beside a model at most.
 const MOST: usize = 64;
-/// Bytes of an adapter's files at most: those of the largest ranks on the largest models.
-const MOST_BYTES: u64 = 2 << 30;
+/// Bytes of an adapter's files at most: rank 64 on every matrix of a 14B model takes less.
+const MOST_BYTES: u64 = 1 << 30;
+/// Bytes of the matrices of all adapters at most.
+const MOST_HELD: usize = 4 << 30;
 /// Adapters that one request goes through at most.
 const MOST_USED: usize = 8;
 
@@ -80,6 +82,14 @@ impl Adapters {
                 let adapter = adapter.map_err(|error| {
                     request(&format!("the adapter {name:?} is refused: {error}"))
                 })?;
+                let others = self.ready.iter().filter(|(other, _)| **other != name);
+                let held: usize = others.map(|(_, adapter)| adapter.bytes).sum();
+                if held + adapter.bytes > MOST_HELD {
+                    return Err(request(&format!(
+                        "the adapter {name:?} is refused: with it, adapters would take more than \
+                         {MOST_HELD} bytes"
+                    )));
+                }
                 self.made += 1;
                 self.ready.insert(name, adapter.into());
             }

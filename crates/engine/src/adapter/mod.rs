@@ -45,6 +45,8 @@ pub struct Adapter {
     deltas: Vec<[Option<Delta>; TARGETS]>,
     /// Tells it from every other that this process has had.
     serial: u64,
+    /// Of all matrices.
+    bytes: usize,
 }
 
 /// The difference to one matrix.

@@ -38,6 +38,15 @@ pub(crate) struct Pair {
     pub(crate) scale: f32,
 }
 
+/// Element types of adapters: few take much less room in the file than in memory.
+const TYPES: [TensorType; 4] =
+    [TensorType::F32, TensorType::F16, TensorType::BF16, TensorType::Q8_0];
+
+/// A foreign text in a message.
+fn shown(text: &str) -> String {
+    text.chars().take(64).flat_map(char::escape_debug).collect()
+}
+
 fn error<T>(text: impl Into<String>) -> Result<T, AdapterError> {
     Err(AdapterError(text.into()))
 }
@@ -55,8 +64,7 @@ pub(super) fn from_gguf(gguf: &Gguf, arch: &str) -> Result<Vec<Pair>, AdapterErr
     {
         let found = text(key)?;
         if found != expected {
-            let found: String = found.chars().take(64).flat_map(char::escape_debug).collect();
-            return error(format!("`{key}` is \"{found}\", expected \"{expected}\""));
+            return error(format!("`{key}` is \"{}\", expected \"{expected}\"", shown(found)));
         }
     }
     if gguf.meta().get("adapter.alora.invocation_tokens").is_some() {
@@ -68,27 +76,39 @@ pub(super) fn from_gguf(gguf: &Gguf, arch: &str) -> Result<Vec<Pair>, AdapterErr
     };
     let mut halves: HashMap<String, [Option<Matrix>; 2]> = HashMap::new();
     for info in gguf.tensors() {
-        let name = info.name();
+        let (name, shown) = (info.name(), shown(info.name()));
         let (base, half) = match (name.strip_suffix(".lora_a"), name.strip_suffix(".lora_b")) {
             (Some(base), _) => (base, 0),
             (_, Some(base)) => (base, 1),
-            _ => return error(format!("tensor `{name}` is no part of a LoRA adapter")),
+            _ => return error(format!("tensor `{shown}` is no part of a LoRA adapter")),
         };
         let base = base.strip_suffix(".weight").unwrap_or(base);
         let (rows, cols) = (info.rows(), info.cols());
-        if rows.max(cols) > 1 << 24 || info.dims().len() != 2 {
-            return error(format!("tensor `{name}` is {rows} x {cols}, expected a matrix"));
+        let small = rows.max(cols) <= 1 << 24 && rows.min(cols) <= MOST_RANK;
+        if !small || info.dims().len() != 2 || !TYPES.contains(&info.ty()) {
+            return error(format!(
+                "tensor `{shown}` is {cols} x {rows} of {}, expected a matrix with a side of up \
+                 to {MOST_RANK} in {}",
+                info.ty(),
+                TYPES.map(|ty| ty.to_string()).join(", ")
+            ));
         }
         let mut values = vec![0.0; rows * cols];
         dequantize(info.ty(), &gguf.bytes(info), &mut values);
-        halves.entry(base.to_owned()).or_default()[half] = Some(Matrix { rows, cols, values });
+        let matrix = Matrix { rows, cols, values };
+        if halves.entry(base.to_owned()).or_default()[half].replace(matrix).is_some() {
+            return error(format!("tensor `{shown}` comes twice"));
+        }
     }
     let pair = |(name, halves): (String, [Option<Matrix>; 2])| match halves {
         [Some(a), Some(b)] => {
             let scale = if alpha == 0.0 { 1.0 } else { alpha / b.cols.max(1) as f32 };
             Ok(Pair { name, a, b, scale })
         }
-        _ => error(format!("of the two parts lora_a and lora_b of `{name}` one is missing")),
+        _ => error(format!(
+            "of the two parts lora_a and lora_b of `{}` one is missing",
+            shown(&name)
+        )),
     };
     halves.into_iter().map(pair).collect()
 }
@@ -119,10 +139,11 @@ pub(super) fn from_peft(
 
 /// Brings the halves of each head's rows together, row by row.
 fn interleave(b: &mut Matrix, heads: usize) {
-    let head = b.rows / heads.max(1);
-    if head == 0 || !head.is_multiple_of(2) {
+    let heads = heads.max(1);
+    if b.rows == 0 || !b.rows.is_multiple_of(2 * heads) {
         return; // The shape is refused when it is compared with the model's.
     }
+    let head = b.rows / heads;
     let row = |at: usize| {
         let (start, within) = (at / head * head, at % head);
         start + within / 2 + within % 2 * (head / 2)
@@ -143,12 +164,13 @@ pub(super) fn assemble(
     }
     let mut deltas: Vec<[Option<Delta>; TARGETS]> = Vec::new();
     deltas.resize_with(model.config.n_layer, Default::default);
+    let mut bytes = 0;
     for Pair { name, a, b, scale } in pairs {
         let Some((layer, places)) = places(model, base, &name) else {
             return error(format!(
                 "it changes `{}`, which this version cannot: expected matrices of attention and \
                  of the feed-forward part that the model has",
-                name.chars().take(64).flat_map(char::escape_debug).collect::<String>()
+                shown(&name)
             ));
         };
         let [first, ..] = &places[..] else { continue };
@@ -165,6 +187,7 @@ pub(super) fn assemble(
             return error(format!("the difference to `{name}` holds values that are not finite"));
         }
         for place in places {
+            bytes += 4 * rank * (inputs + place.rows.len());
             let b = &b.values[place.rows.start * rank..place.rows.end * rank];
             let delta = Delta {
                 a: weight(&a.values, (rank, inputs), &model.pool)?,
@@ -176,7 +199,7 @@ pub(super) fn assemble(
             }
         }
     }
-    Ok(Adapter { deltas, serial })
+    Ok(Adapter { deltas, serial, bytes })
 }
 
 /// Rows of a tensor that are one of the model's matrices.

@@ -48,7 +48,11 @@ fn config(keys: &Keys) -> Result<Config, ModelError> {
         experts,
         // Scales of the feed-forward matrices count here, as in few architectures.
         ffn_scale: true,
-        final_softcap: keys.cap("final_logit_softcapping")?,
+        // llama.cpp's default, where the file does not state it; a stated 0 switches it off.
+        final_softcap: match keys.states("final_logit_softcapping") {
+            true => keys.cap("final_logit_softcapping")?,
+            false => Some(30.0),
+        },
         per_layer: Some(keys.count_or("embedding_length_per_layer_input", 0)?).filter(|n| *n > 0),
         ..decoder
     })

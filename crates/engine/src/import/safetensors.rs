@@ -15,7 +15,7 @@ use super::ImportError;
 use super::folder::{NamedFile, parse, twice};
 
 /// Most bytes of a header. Those of the largest models known have 5 MB.
-const MOST_HEADER_BYTES: u64 = 16 << 20;
+pub(super) const MOST_HEADER_BYTES: u64 = 16 << 20;
 
 /// Bytes of the length before the header.
 const LENGTH_BYTES: u64 = 8;
@@ -124,16 +124,22 @@ impl<'de> Visitor<'de> for HeaderVisitor {
                 metadata += 1;
             } else {
                 let entry = map.next_value();
-                let entry = entry.map_err(|error| A::Error::custom(format!("`{name}`: {error}")));
+                let entry =
+                    entry.map_err(|error| A::Error::custom(format!("`{}`: {error}", shown(&name))));
                 entries.push((name, entry?));
             }
         }
         match twice(entries.iter().map(|(name, _)| name.as_str())) {
-            Some(name) => Err(A::Error::custom(format!("`{name}` comes twice"))),
+            Some(name) => Err(A::Error::custom(format!("`{}` comes twice", shown(name)))),
             None if metadata > 1 => Err(A::Error::custom(format!("`{METADATA}` comes twice"))),
             None => Ok(Header(entries)),
         }
     }
+}
+
+/// A foreign text in a message.
+pub(super) fn shown(text: &str) -> String {
+    text.chars().take(96).flat_map(char::escape_debug).collect()
 }
 
 /// The tensors of a file, by name.
@@ -192,14 +198,15 @@ fn tensor(
     bytes: u64,
 ) -> Result<Tensor, ImportError> {
     let wrong = |found: String, expected: String| {
-        ImportError::damaged(file, format!("tensor `{name}` with {found}"), expected)
+        ImportError::damaged(file, format!("tensor `{}` with {found}", shown(&name)), expected)
     };
     let Entry { dtype, shape, data_offsets: (begin, end) } = entry;
     let Some((_, dtype, bits)) = DTYPES.iter().find(|(known, ..)| *known == dtype) else {
         return Err(ImportError::Unsupported(format!(
-            "{file}: tensor `{name}` is of type \"{}\", which is not known here; expected F32, F16 \
+            "{file}: tensor `{}` is of type \"{}\", which is not known here; expected F32, F16 \
              or BF16: import the weights as their makers published them",
-            dtype.escape_debug()
+            shown(&name),
+            shown(&dtype)
         )));
     };
     if begin > end || end > bytes {

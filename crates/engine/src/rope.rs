@@ -110,8 +110,8 @@ impl Rope {
         })
     }
 
-    /// The same layout with no scaling and none of the file's divisors, and another base if one is given (the windowed layers of
-    /// some models).
+    /// The same layout with no scaling and none of the file's divisors, and another base if one is
+    /// given (the windowed layers of some models).
     pub fn unscaled(&self, base: Option<f32>) -> Rope {
         let base = base.unwrap_or(self.base);
         Rope {

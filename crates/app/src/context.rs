@@ -1,15 +1,18 @@
 //! What every command gets: the settings, and from them the store, the catalogue and the ledger.
 
-use crate::commands::pull;
+use crate::commands::pull::{self, remote};
 use crate::config::{Env, Settings, homeless};
 use crate::exit::say;
 use crate::interrupt::Interrupt;
 use crate::options::Global;
 use crate::terminal::Terminal;
-use hearth_hub::source::Proxies;
-use hearth_hub::{Catalogue, Ledger, OpenModel, Store, Target, open_path, resolve};
+use hearth_hub::source::{Proxies, Remote};
+use hearth_hub::{
+    Catalogue, Client, Ledger, Limits, OpenModel, Reach, Store, Target, open_path, resolve,
+};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The context of one run of `hearth`.
 pub(crate) struct App {
@@ -21,7 +24,7 @@ pub(crate) struct App {
     pub(crate) quiet: bool,
     /// The models that can be pulled by name.
     pub(crate) catalogue: Catalogue,
-    /// The proxies of the environment, which package clients use.
+    /// The proxies of the environment.
     pub(crate) proxies: Proxies,
     interrupt: OnceCell<Interrupt>,
 }
@@ -66,8 +69,11 @@ impl App {
     /// The store in which to look up what MODEL means; `None` where there is none and MODEL is a
     /// path, which needs none.
     pub(crate) fn store_for(&self, model: &str) -> anyhow::Result<Option<Store>> {
-        let is_path =
-            || model.contains('/') || model.ends_with(".gguf") || Path::new(model).is_file();
+        let is_path = || {
+            let like_path = model.contains('/') || model.ends_with(".gguf");
+            let is_remote = || <dyn Remote>::parse(model).is_some();
+            like_path && !is_remote() || Path::new(model).is_file()
+        };
         match self.settings.store {
             None if is_path() => Ok(None),
             _ => self.store().map(Some),
@@ -85,8 +91,30 @@ impl App {
         Ledger::new(self.settings.egress_log.clone().unwrap_or_default())
     }
 
-    /// Opens what MODEL means: a file, a model of the store, or one of the catalogue, which is
-    /// pulled first. `command` is what the user typed, for the ledger.
+    /// The client that asks servers, as the settings say. `command` is what the user typed, for the
+    /// ledger.
+    pub(crate) fn client(&self, command: &str) -> anyhow::Result<Client> {
+        let settings = &self.settings;
+        let certificates: PathBuf = settings.get("ca_file")?;
+        let limits = Limits {
+            patience: Duration::from_secs(settings.get("network_timeout")?),
+            connections: settings.get("connections")?,
+            ..Limits::default()
+        };
+        let reach = Reach {
+            hubs: Vec::new(),
+            registries: Vec::new(),
+            credentials: Vec::new(),
+            proxies: self.proxies.clone(),
+            plain_http: settings.get("plain_http")?,
+            certificates: Some(certificates).filter(|path| !path.as_os_str().is_empty()),
+            limits,
+        };
+        Ok(Client::new(reach, self.ledger(), command))
+    }
+
+    /// Opens what MODEL means: a file, a model of the store, or one of the catalogue or a server,
+    /// which is pulled first. `command` is what the user typed, for the ledger.
     pub(crate) fn open_model(&self, model: &str, command: &str) -> anyhow::Result<OpenModel> {
         let Some(store) = self.store_for(model)? else {
             return Ok(open_path(Path::new(model))?);
@@ -96,6 +124,12 @@ impl App {
             Target::Stored(manifest) => manifest.facts.name,
             Target::Catalogue(entry) => {
                 pull::bring(self, &store, entry, command)?.manifest.facts.name
+            }
+            Target::Remote(remote) => {
+                // An address may hold a token, and the ledger must not.
+                let command = command.replace(model, &remote.to_string());
+                let place = remote::Place { app: self, store: &store, command: &command };
+                place.bring(&*remote, None)?.manifest.facts.name
             }
         };
         Ok(store.open_model(&name)?)

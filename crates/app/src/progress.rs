@@ -144,7 +144,7 @@ impl Observer for PullProgress {
             Progress::Waiting { holder } if !self.quiet && !self.told.replace(true) => {
                 say(format_args!("{} is being worked on by {holder}; waiting for it", self.name));
             }
-            Progress::Waiting { .. } | Progress::Step(_) => {}
+            Progress::Waiting { .. } | Progress::Asking | Progress::Step(_) => {}
         }
         match self.stop.load(Ordering::Relaxed) {
             true => ControlFlow::Break(()),

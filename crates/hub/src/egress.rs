@@ -1,10 +1,17 @@
-//! The only module that starts a program which dials out, and the ledger it writes first.
+//! The only module that connects, or starts a program which does, and the ledger it writes first.
 //!
 //! A line stands in the ledger, synced to disk, before anything connects: [`Ledger::open`] writes
-//! it and gives the [`Ticket`] without which [`Ticket::start`] cannot be called. A second line with
-//! the bytes follows. One JSON object per line, so that people and programs read the same file.
-//! What the program itself then contacts (mirrors it is redirected to) is its own affair and is not
-//! seen here; the ledger holds what it was configured to contact.
+//! it and gives the [`Ticket`] without which [`Ticket::start`] cannot be called; `line.rs` opens
+//! one for each of its own connections. A second line with the bytes follows. One JSON object per
+//! line, so that people and programs read the same file. What a program that was started then
+//! contacts (mirrors it is redirected to) is its own affair and is not seen here; the ledger holds
+//! what it was configured to contact.
+
+mod certificates;
+mod line;
+
+pub(crate) use certificates::Roots;
+pub(crate) use line::{Line, LineError, Reply, Route};
 
 use crate::{HubError, clock};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -16,11 +23,15 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The ledger of connections.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     path: PathBuf,
+    /// Tells lines of the same millisecond apart.
+    opened: Arc<AtomicU64>,
 }
 
 /// A program and its arguments: never a shell, never a closed-over string.
@@ -36,6 +47,7 @@ pub(crate) struct Program {
 }
 
 /// Leave to dial one destination for one purpose; its line is on disk.
+#[derive(Debug)]
 pub(crate) struct Ticket {
     ledger: Ledger,
     id: String,
@@ -64,7 +76,7 @@ struct Closed<'a> {
 impl Ledger {
     /// The ledger at `path`; the file and its folder are made when the first line is written.
     pub fn new(path: PathBuf) -> Self {
-        Self { path }
+        Self { path, opened: Arc::default() }
     }
 
     /// Where the ledger is.
@@ -106,7 +118,8 @@ impl Ledger {
         what: &str,
     ) -> Result<Ticket, HubError> {
         let time = clock::now_rfc3339();
-        let id = format!("{}-{time}", std::process::id());
+        let number = self.opened.fetch_add(1, Ordering::Relaxed);
+        let id = format!("{}-{time}-{number}", std::process::id());
         let line = Opened { time, event: "open", id: &id, command, destination, what };
         self.append(&line)?;
         Ok(Ticket { ledger: self.clone(), id, open: true })
@@ -247,7 +260,7 @@ fn is_scheme(text: &str) -> bool {
 }
 
 /// A host name or address with an optional numeric port.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(inner) => match inner.split_once(']') {
             Some((host, port)) => (host, port),

@@ -36,6 +36,14 @@ pub enum HubError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// A text looks like the place of a model on a server and is none.
+    #[error("{found}: {why}")]
+    Address {
+        /// The text, without what may be secret.
+        found: String,
+        /// What is wrong, and what was expected.
+        why: String,
+    },
     /// No model of that name in the store or the catalogue, and no such file.
     #[error(
         "no model `{name}` in the store or the catalogue{hint}; `hearth list --all` shows both"
@@ -163,6 +171,14 @@ pub enum HubError {
         /// Why.
         error: io::Error,
     },
+    /// There are no certificates to know servers by.
+    #[error("{path}: {found}; name a file of certificates in PEM with the setting `ca_file`")]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        found: String,
+    },
     /// A file that only this installation can read is not what it wrote.
     #[error(
         "{path}: found {found}; nothing of it is used. Bring back a copy that was not changed, or \
@@ -203,11 +219,12 @@ impl HubError {
     /// The kind, for exit codes.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Name { .. } | Self::NameTaken { .. } | Self::CatalogueName { .. } => {
-                ErrorKind::Usage
-            }
+            Self::Name { .. }
+            | Self::Address { .. }
+            | Self::NameTaken { .. }
+            | Self::CatalogueName { .. } => ErrorKind::Usage,
             Self::NotFound { .. } | Self::NoFile { .. } => ErrorKind::NotFound,
-            Self::Source { .. } => ErrorKind::Source,
+            Self::Source { .. } | Self::Certificates { .. } => ErrorKind::Source,
             Self::Stopped => ErrorKind::Stopped,
             Self::NotAModel { .. }
             | Self::Part { .. }

@@ -25,6 +25,9 @@ pub enum Progress {
         /// Who holds it, as far as known.
         holder: String,
     },
+    /// A server was asked and has not answered yet. Reported again and again, so that waiting can
+    /// be stopped.
+    Asking,
     /// `done` of `total` bytes of a stage; `total` may be an estimate for a download.
     Bytes {
         /// What is being done.

@@ -1,8 +1,9 @@
-//! What MODEL means on a command line: a path to a file, a model of the store, or a model of the
-//! catalogue, in this order.
+//! What MODEL means on a command line: a model on a server, a path to a file, a model of the store,
+//! or a model of the catalogue, in this order.
 
 use crate::catalogue::{Catalogue, Entry};
 use crate::name::ModelName;
+use crate::source::Remote;
 use crate::store::{Manifest, Store};
 use crate::{HubError, suggest};
 use std::path::{MAIN_SEPARATOR, Path, PathBuf};
@@ -16,18 +17,29 @@ pub enum Target<'a> {
     Stored(Box<Manifest>),
     /// A model that can be pulled.
     Catalogue(&'a Entry),
+    /// A model on a server, which is not in the store.
+    Remote(Box<dyn Remote>),
 }
 
-/// Finds what `text` means. A word with a path separator or the ending `.gguf` is a path; any
-/// other is a name, and a path only if no model has that name and the file exists.
+/// Finds what `text` means. A word that begins like a place on a server is that; a word with a path
+/// separator or the ending `.gguf` is a path; any other is a name, and a path only if no model has
+/// that name and the file exists.
 ///
 /// # Errors
-/// [`HubError::NotFound`] with the nearest name there is; a broken store.
+/// [`HubError::NotFound`] with the nearest name there is; a place on a server that cannot be read;
+/// a broken store.
 pub fn resolve<'a>(
     text: &str,
     store: &Store,
     catalogue: &'a Catalogue,
 ) -> Result<Target<'a>, HubError> {
+    if let Some(remote) = <dyn Remote>::parse(text) {
+        let remote = remote?;
+        return Ok(match store.by_reference(&remote.to_string())? {
+            Some(manifest) => Target::Stored(Box::new(manifest)),
+            None => Target::Remote(remote),
+        });
+    }
     let path = Path::new(text);
     let ends = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("gguf"));
     if ends || text.contains(['/', MAIN_SEPARATOR]) {

@@ -57,8 +57,13 @@ pub fn stem(file_name: &str) -> &str {
     }
 }
 
+/// Is this the name of one part of a split model?
+pub(crate) fn is_part(file_name: &str) -> bool {
+    parse(file_name).is_some()
+}
+
 /// Stem, number and count of `stem-00001-of-00003.gguf`.
-fn parse(file_name: &str) -> Option<(&str, u32, u32)> {
+pub(crate) fn parse(file_name: &str) -> Option<(&str, u32, u32)> {
     let digits = |text: &str| {
         let five = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
         five.then(|| text.parse().ok()).flatten()

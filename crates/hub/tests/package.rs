@@ -319,18 +319,20 @@ fn a_damaged_model_stays_until_the_good_one_is_there() {
     assert_eq!(world.store().check(&manifest, &Silent).unwrap(), None);
 }
 
-/// Only one module may start programs, and none opens a socket: a reader finds every way out in it.
+/// Only one module starts programs and has the client that connects: a reader finds every way out
+/// in it.
 #[test]
 fn one_module_reaches_out() {
     let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut read = 0;
     for file in files_under(&source) {
         let text = fs::read_to_string(source.join(&file)).unwrap();
-        for word in ["Command::new", "process::Command", "std::net", "TcpStream", "UdpSocket"] {
-            assert!(
-                !text.contains(word) || (file == "egress.rs" && word.contains("Command")),
-                "{file}: {word}"
-            );
+        let allowed = |word: &str| match word {
+            "ureq" => file.starts_with("egress"),
+            word => file == "egress.rs" && word.contains("Command"),
+        };
+        for word in ["Command::new", "process::Command", "TcpStream", "UdpSocket", "ureq"] {
+            assert!(!text.contains(word) || allowed(word), "{file}: {word}");
         }
         read += 1;
     }

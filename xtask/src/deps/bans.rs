@@ -34,6 +34,7 @@ const BANNED: &[&str] = &[
     "quinn*",
     "rayon*",
     "reqwest",
+    "ring",
     "rustls*",
     "schannel",
     "security-framework*",

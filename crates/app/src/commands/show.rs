@@ -45,6 +45,7 @@ impl Show {
                     (json_of(&manifest, &store), card)
                 }
                 Target::Catalogue(entry) => (json_of_entry(entry), None),
+                Target::Remote(remote) => return Err(not_pulled(&remote.to_string())),
                 Target::File(path) => self.file(app, &path)?,
             },
         };
@@ -124,9 +125,14 @@ fn print_template(model: &str, card: Option<ModelCard>) -> anyhow::Result<()> {
             "`{model}` carries no chat template: it is a base model, which continues text; \
              `hearth run --raw` does without"
         ),
-        None => format!("`{model}` is not pulled yet; `hearth pull {model}` brings it"),
+        None => return Err(not_pulled(model)),
     };
     Err(Failure::new(Code::NotFound, text))
+}
+
+fn not_pulled(model: &str) -> anyhow::Error {
+    let text = format!("`{model}` is not pulled yet; `hearth pull {model}` brings it");
+    Failure::new(Code::NotFound, text)
 }
 
 /// What a user of the model will run into.
@@ -215,6 +221,7 @@ pub(super) fn json_of(manifest: &Manifest, store: &Store) -> Value {
         "instruct": facts.instruct,
         "licence": facts.licence,
         "source": manifest.source,
+        "reference": manifest.reference,
         "installed": manifest.installed,
         "bytes": manifest.bytes(),
         "verified": manifest.verified,

@@ -22,8 +22,10 @@ pub(crate) struct Env {
     pub(crate) no_color: bool,
     /// TERM is `dumb`: a terminal that takes characters and no control sequences.
     pub(crate) dumb: bool,
-    /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, by these names, for the ledger.
+    /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, by these names.
     pub(crate) proxies: BTreeMap<String, String>,
+    /// `SSL_CERT_FILE`, which other programs read too: certificates in place of the system's.
+    pub(crate) certificates: Option<PathBuf>,
 }
 
 /// Base folders of the XDG specification.
@@ -65,6 +67,7 @@ impl Env {
                     Some((name.to_owned(), value.to_string_lossy().into_owned()))
                 })
                 .collect(),
+            certificates: folder("SSL_CERT_FILE"),
             dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
         }
     }

@@ -19,11 +19,24 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 }
 
 /// Every setting, in the order of `config show`.
-pub(crate) const KEYS: [Key; 11] = [
+pub(crate) const KEYS: [Key; 15] = [
     text("store", "", "folder of the models"),
     text("egress_log", "", "file that records every connection before it is made"),
     text("model", hearth_hub::DEFAULT_MODEL, "model of `hearth run` when none is named"),
     text("python", "python3", "Python that downloads models published as packages"),
+    text("ca_file", "", "certificates (PEM) that servers are known by; empty takes the system's"),
+    Key {
+        quoted: false,
+        ..text("plain_http", "false", "allow http:// addresses that lead beyond this machine")
+    },
+    Key {
+        quoted: false,
+        ..text("connections", "4", "connections that bring one file in parallel, at most 16")
+    },
+    Key {
+        quoted: false,
+        ..text("network_timeout", "30", "seconds that a server may take to send anything")
+    },
     text("history", "", "file of the lines typed in conversations; `off` keeps none"),
     text("key_file", "", "file of the key that `--session` closes conversations with"),
     text("color", "auto", "colour on stderr: auto, always or never"),

@@ -19,6 +19,7 @@ use hearth_cell::Isolation;
 use hearth_hub::suggest;
 use keys::KEYS;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -139,16 +140,24 @@ fn check(rows: &[Row]) -> anyhow::Result<()> {
     parse::<Isolation>(rows, "require_isolation")?;
     parse::<Kv>(rows, "kv")?;
     parse::<usize>(rows, "ctx")?;
-    let threads: u64 = parse(rows, "threads")?;
-    if threads > MOST_THREADS {
-        let origin = rows.iter().find(|row| row.key.name == "threads").map(|row| &row.origin);
-        let origin = origin.unwrap_or(&Origin::Default);
-        let text = format!(
-            "setting `threads` from {origin}: found `{threads}`: expected 0 to {MOST_THREADS}"
-        );
-        return Err(Failure::new(Code::Usage, text));
+    parse::<bool>(rows, "plain_http")?;
+    within(rows, "connections", 1..=16)?;
+    within(rows, "network_timeout", 1..=3600)?;
+    within(rows, "threads", 0..=MOST_THREADS)
+}
+
+/// Refuses a number out of range.
+fn within(rows: &[Row], key: &str, range: RangeInclusive<u64>) -> anyhow::Result<()> {
+    let found: u64 = parse(rows, key)?;
+    if range.contains(&found) {
+        return Ok(());
     }
-    Ok(())
+    let origin = rows.iter().find(|row| row.key.name == key).map(|row| &row.origin);
+    let origin = origin.unwrap_or(&Origin::Default);
+    let (least, most) = range.into_inner();
+    let text =
+        format!("setting `{key}` from {origin}: found `{found}`: expected {least} to {most}");
+    Err(Failure::new(Code::Usage, text))
 }
 
 /// The error of what needs a folder where neither a setting nor the environment names one.
@@ -178,6 +187,7 @@ fn defaults(env: &Env) -> anyhow::Result<Vec<Row>> {
                 "key_file" => place(&data, "key")?,
                 "egress_log" => place(&state, "egress.log")?,
                 "history" => place(&state, "history")?,
+                "ca_file" => env.certificates.as_deref().map(utf8).transpose()?.unwrap_or_default(),
                 _ => key.default.to_owned(),
             };
             Ok(Row { key, value, origin: Origin::Default })
@@ -324,9 +334,15 @@ mod tests {
         let error = Settings::load(&flags(None), &env).unwrap_err().to_string();
         assert!(error.contains("pink") && error.contains("auto, always or never"), "{error}");
 
-        for (key, value) in
-            [("ctx", "abc"), ("threads", "513"), ("kv", "q3"), ("require_isolation", "some")]
-        {
+        for (key, value) in [
+            ("ctx", "abc"),
+            ("threads", "513"),
+            ("kv", "q3"),
+            ("require_isolation", "some"),
+            ("connections", "0"),
+            ("network_timeout", "0"),
+            ("plain_http", "yes"),
+        ] {
             let mut env = self::env();
             env.settings.insert(key.into(), value.into());
             let error = Settings::load(&flags(None), &env).unwrap_err().to_string();

@@ -1,7 +1,8 @@
 //! Where models come from: one interface, one file per source.
 //!
 //! A source brings bytes and makes no decision about the store: locking, resuming, hashing, space
-//! and publishing are done by [`crate::store`] around it.
+//! and publishing are done by [`crate::store`] around it. What lies on a server is named by the
+//! user ([`Remote`]), asked for, and then a source as the others are ([`RemoteModel`]).
 
 mod download;
 mod file;
@@ -9,12 +10,15 @@ mod folder;
 mod package;
 mod pip;
 mod proxy;
+mod remote;
+mod url;
 mod wheel;
 
 pub use file::FileSource;
 pub use folder::PackageFolder;
 pub use package::PackageSource;
 pub use proxy::Proxies;
+pub use remote::{Remote, RemoteModel};
 
 use crate::HubError;
 use crate::store::{Intake, StoredFile};
@@ -34,6 +38,12 @@ pub trait Source {
     /// What it is, for people and for the manifest. Complete pieces of an earlier run are taken up
     /// only if its label is the same.
     fn label(&self) -> String;
+
+    /// What the user names to mean this model, if that is no name of the store: so that it is found
+    /// by that too.
+    fn reference(&self) -> Option<String> {
+        None
+    }
 
     /// Brings the model's files through `intake`.
     ///

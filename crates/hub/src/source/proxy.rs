@@ -1,5 +1,5 @@
-//! The proxy that the package client takes from the environment when its own configuration names
-//! none: the rules of Python's `requests`, for the ledger only.
+//! The proxy that the environment names for an address, by the rules of Python's `requests`: for
+//! our own connections, and for the ledger where the package client's configuration names none.
 
 use crate::egress;
 use std::collections::BTreeMap;
@@ -11,16 +11,17 @@ pub struct Proxies(pub BTreeMap<String, String>);
 
 impl Proxies {
     /// The proxies on the way to `destinations`, as the ledger names them.
-    pub(super) fn towards(&self, destinations: &[String]) -> Vec<String> {
+    pub(crate) fn towards(&self, destinations: &[String]) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         for address in destinations {
-            let through = self.towards_one(address).map(through);
+            let through = self.on_the_way(address).map(through);
             found.extend(through.filter(|through| !found.contains(through)));
         }
         found
     }
 
-    fn towards_one(&self, address: &str) -> Option<&str> {
+    /// The proxy on the way to `address` (scheme, host, port), with its password if it has one.
+    pub(crate) fn on_the_way(&self, address: &str) -> Option<&str> {
         let (scheme, host) = address.split_once("://")?;
         if self.is_direct(host) {
             return None;

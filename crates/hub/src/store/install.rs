@@ -114,7 +114,8 @@ impl Store {
         let intake = Intake::new(partial.clone(), label.clone(), observer, ledger, command);
         let supplied = source.bring(&intake)?;
 
-        let manifest = Manifest::new(facts.clone(), label, supplied.verified, supplied.files);
+        let mut manifest = Manifest::new(facts.clone(), label, supplied.verified, supplied.files);
+        manifest.reference = source.reference();
         let model = partial.model();
         intake.step("write manifest")?;
         manifest.write(&model)?;

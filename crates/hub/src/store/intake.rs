@@ -60,6 +60,11 @@ impl<'a> Intake<'a> {
         self.command
     }
 
+    /// Who is told about progress.
+    pub(crate) fn observer(&self) -> &dyn Observer {
+        self.observer
+    }
+
     /// Tells the user how far a stage is.
     pub fn progress(&self, stage: Stage, done: u64, total: u64) -> Result<(), HubError> {
         report(self.observer, Progress::Bytes { stage, done, total })

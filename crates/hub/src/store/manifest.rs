@@ -43,9 +43,13 @@ pub struct Manifest {
     pub facts: Facts,
     /// Where it came from.
     pub source: String,
+    /// What the user named to have it from there, if that was no name of the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     /// When, in UTC.
     pub installed: String,
-    /// True if the digest of every file equals the one in the catalogue.
+    /// True if the digest of every file equals the one that the catalogue, the server's list or the
+    /// user said beforehand.
     pub verified: bool,
     /// Damage that was found and is not repaired yet, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -113,7 +117,8 @@ impl Manifest {
         files: Vec<StoredFile>,
     ) -> Self {
         let installed = crate::clock::now_rfc3339();
-        Self { version: VERSION, facts, source, installed, verified, damaged: None, files }
+        let (version, reference, damaged) = (VERSION, None, None);
+        Self { version, facts, source, reference, installed, verified, damaged, files }
     }
 
     /// Size of all files.

@@ -91,6 +91,15 @@ impl Store {
         Ok(manifest.filter(|manifest| manifest.facts.name == *name))
     }
 
+    /// The model that came by this reference (see [`Manifest::reference`]), whatever its name.
+    ///
+    /// # Errors
+    /// If the store cannot be read. A model that cannot be used is none.
+    pub fn by_reference(&self, reference: &str) -> Result<Option<Manifest>, HubError> {
+        let models = self.list()?.into_iter().filter_map(|(_, manifest)| manifest.ok());
+        Ok(models.into_iter().find(|model| model.reference.as_deref() == Some(reference)))
+    }
+
     /// Complete bytes of an unfinished pull of `name`, which the next pull takes up.
     pub fn begun(&self, name: &ModelName) -> u64 {
         self.partial(name).resume().files.values().fold(0, |sum, bytes| sum.saturating_add(*bytes))

@@ -3,6 +3,9 @@
 
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod pulls;
+pub(crate) mod server;
+
 use hearth_hub::progress::{Observer, Silent};
 use hearth_hub::source::PackageSource;
 use hearth_hub::{Catalogue, Desk, Entry, Facts, HubError, Installed, Ledger, Sha256, Store};

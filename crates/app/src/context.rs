@@ -102,9 +102,9 @@ impl App {
             ..Limits::default()
         };
         let reach = Reach {
-            hubs: Vec::new(),
+            hubs: settings.addresses("hub_url")?,
             registries: Vec::new(),
-            credentials: Vec::new(),
+            credentials: settings.credentials.clone(),
             proxies: self.proxies.clone(),
             plain_http: settings.get("plain_http")?,
             certificates: Some(certificates).filter(|path| !path.as_os_str().is_empty()),

@@ -122,6 +122,42 @@ fn a_damaged_model_of_a_server_is_fetched_again() {
     assert!(error.contains("another version now") && error.contains("hearth rm tiny"), "{error}");
 }
 
+/// The hub of the settings, with its token, which nothing shows.
+#[test]
+fn a_hub_of_the_settings_is_asked() {
+    let (home, file) = (Home::new(), gguf());
+    let sha256 = hearth_hub::Sha256::of(&file);
+    let listing = serde_json::json!({ "sha": "0".repeat(40), "siblings": [{
+        "rfilename": "Tiny-Q4_0.gguf",
+        "size": file.len(),
+        "lfs": { "sha256": sha256, "size": file.len() },
+    }]});
+    let server = Server::start(move |request| match request.target.starts_with("/api/") {
+        true => Reply::ok(listing.to_string()),
+        false => Reply::file(request, &file, "\"v1\""),
+    });
+    let hub = server.url("");
+    let variables = [("HEARTH_HUB_URL", &*hub), ("HEARTH_HUB_TOKEN", "s3cret")];
+    let output = home.run(&["pull", "hf.co/o/Tiny-GGUF:q4_0"], &variables);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("tiny:q4_0 (192 bytes, checksum verified) is now"));
+    let seen = server.seen();
+    assert!(seen.iter().all(|r| r.header("authorization") == Some("Bearer s3cret")), "{seen:?}");
+    assert!(home.ok(&["show", "hf:o/Tiny-GGUF:Q4_0"]).contains("a model to come"));
+    for args in [&["config", "show"][..], &["config", "show", "--json"], &["list", "--json"]] {
+        let shown = text(&home.run(args, &variables).stdout);
+        assert!(!shown.contains("s3cret"), "{shown}");
+    }
+    let shown = text(&home.run(&["config", "show"], &variables).stdout);
+    assert!(shown.contains("# hub_token is set, not shown"), "{shown}");
+    assert!(!home.ledger().contains("s3cret"), "{}", home.ledger());
+    // T4: the variable of the public hub is for that alone.
+    let before = server.seen().len();
+    let variables = [("HEARTH_HUB_URL", &*hub), ("HF_TOKEN", "s3cret")];
+    home.run(&["pull", "hf.co/o/Other-GGUF:q4_0"], &variables);
+    assert!(!format!("{:?}", &server.seen()[before..]).contains("s3cret"));
+}
+
 #[test]
 fn names_and_addresses_that_cannot_be_are_refused() {
     let home = Home::new();

@@ -54,6 +54,11 @@ impl Config {
             Action::Show { json: false } => {
                 for row in app.settings.rows() {
                     writeln!(out, "# {}\n# from {}", row.key.help, row.origin)?;
+                    if row.key.secret && !row.value.is_empty() {
+                        // A comment: what is printed is a valid file, and must not set it anew.
+                        writeln!(out, "# {} is {}\n", row.key.name, row.value)?;
+                        continue;
+                    }
                     let value = toml::Value::String(row.value.clone());
                     let value = if row.key.quoted { value.to_string() } else { row.value.clone() };
                     writeln!(out, "{} = {value}\n", row.key.name)?;

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 /// Prefix of the variables that carry settings: `HEARTH_STORE` sets `store`.
 pub(crate) const PREFIX: &str = "HEARTH_";
 
-/// What the environment says.
-#[derive(Clone, Debug, Default)]
+/// What the environment says. It has no `Debug`: tokens are in it.
+#[derive(Clone, Default)]
 pub(crate) struct Env {
     /// Settings, by lower-case key without the prefix; an empty variable is as good as none.
     pub(crate) settings: BTreeMap<String, String>,
@@ -24,6 +24,8 @@ pub(crate) struct Env {
     pub(crate) dumb: bool,
     /// `http_proxy`, `https_proxy`, `all_proxy`, `no_proxy`, by these names.
     pub(crate) proxies: BTreeMap<String, String>,
+    /// `HF_TOKEN`, which other programs read too: the token for the public hub.
+    pub(crate) hf_token: Option<String>,
     /// `SSL_CERT_FILE`, which other programs read too: certificates in place of the system's.
     pub(crate) certificates: Option<PathBuf>,
 }
@@ -67,6 +69,7 @@ impl Env {
                     Some((name.to_owned(), value.to_string_lossy().into_owned()))
                 })
                 .collect(),
+            hf_token: std::env::var("HF_TOKEN").ok().filter(|token| !token.trim().is_empty()),
             certificates: folder("SSL_CERT_FILE"),
             dumb: std::env::var_os("TERM").is_some_and(|term| term == "dumb"),
         }

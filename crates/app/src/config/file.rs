@@ -15,8 +15,12 @@ pub(crate) fn read(path: &Path, named: bool) -> anyhow::Result<Vec<(String, Stri
         opened => opened.map_err(|error| unreadable(path, &error.to_string()))?,
     };
     let text = read_text(file, CAP).map_err(|error| unreadable(path, &error.to_string()))?;
-    let table: toml::Table =
-        text.parse().map_err(|error: toml::de::Error| unreadable(path, &error.to_string()))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        // By its number and not quoted: a token may stand on it.
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        unreadable(path, &format!("line {line}: {}", error.message()))
+    })?;
     table
         .into_iter()
         .map(|(key, value)| match value {
@@ -74,6 +78,9 @@ mod tests {
         assert!(error.contains("`store` is of type table"), "{error}");
         std::fs::write(&path, "store = \n").unwrap();
         assert!(read(&path, false).is_err());
+        std::fs::write(&path, "threads = 1\nhub_token = s3cret\n").unwrap();
+        let error = read(&path, false).unwrap_err().to_string();
+        assert!(error.contains("line 2") && !error.contains("s3cret"), "{error}");
     }
 
     #[test]

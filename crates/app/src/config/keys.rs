@@ -10,20 +10,31 @@ pub(crate) struct Key {
     pub(crate) default: &'static str,
     /// Is the value a string in TOML (numbers and booleans are not quoted)?
     pub(crate) quoted: bool,
+    /// Is it a token, which nothing shows?
+    pub(crate) secret: bool,
     /// What it does.
     pub(crate) help: &'static str,
 }
 
 const fn text(name: &'static str, default: &'static str, help: &'static str) -> Key {
-    Key { name, default, quoted: true, help }
+    Key { name, default, quoted: true, secret: false, help }
 }
 
 /// Every setting, in the order of `config show`.
-pub(crate) const KEYS: [Key; 15] = [
+pub(crate) const KEYS: [Key; 17] = [
     text("store", "", "folder of the models"),
     text("egress_log", "", "file that records every connection before it is made"),
     text("model", hearth_hub::DEFAULT_MODEL, "model of `hearth run` when none is named"),
     text("python", "python3", "Python that downloads models published as packages"),
+    text(
+        "hub_url",
+        super::PUBLIC_HUB,
+        "hub that hf.co/… means; further addresses after blanks are asked where it is silent",
+    ),
+    Key {
+        secret: true,
+        ..text("hub_token", "", "token for the first of hub_url, and for it alone")
+    },
     text("ca_file", "", "certificates (PEM) that servers are known by; empty takes the system's"),
     Key {
         quoted: false,

@@ -16,12 +16,15 @@ use crate::exit::{Code, Failure};
 use crate::options::Global;
 use crate::terminal::ColorWhen;
 use hearth_cell::Isolation;
-use hearth_hub::suggest;
+use hearth_hub::{Credential, Secret, Url, suggest};
 use keys::KEYS;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+/// The hub that `HF_TOKEN` is for.
+pub(crate) const PUBLIC_HUB: &str = "https://huggingface.co";
 
 /// Most compute threads that may be asked for: more than any machine this runs on has cores.
 pub(crate) const MOST_THREADS: u64 = 512;
@@ -71,6 +74,8 @@ pub(crate) struct Settings {
     pub(crate) python: PathBuf,
     /// When to colour.
     pub(crate) color: ColorWhen,
+    /// Tokens, each for one server.
+    pub(crate) credentials: Vec<Credential>,
     rows: Vec<Row>,
 }
 
@@ -101,10 +106,25 @@ impl Settings {
         }
         log_beside_store(&mut rows)?;
         check(&rows)?;
-        Self::typed(path, rows)
+        let mut credentials = Vec::new();
+        if let Some(secret) = take_secret(&mut rows, "hub_token")?
+            && let Some(hub) = addresses(&rows, "hub_url")?.first()
+        {
+            credentials.push(Credential::new(hub, secret));
+        }
+        // After the settings: where both are for one server, those count.
+        if let Some(token) = &env.hf_token {
+            let hub = Url::parse(PUBLIC_HUB).map_err(anyhow::Error::msg)?;
+            credentials.push(Credential::new(&hub, secret("the variable HF_TOKEN", token)?));
+        }
+        Self::typed(path, rows, credentials)
     }
 
-    fn typed(file: Option<PathBuf>, rows: Vec<Row>) -> anyhow::Result<Self> {
+    fn typed(
+        file: Option<PathBuf>,
+        rows: Vec<Row>,
+        credentials: Vec<Credential>,
+    ) -> anyhow::Result<Self> {
         let path = |key| -> anyhow::Result<Option<PathBuf>> {
             Ok(Some(parse::<PathBuf>(&rows, key)?).filter(|path| !path.as_os_str().is_empty()))
         };
@@ -116,8 +136,14 @@ impl Settings {
             key_file: path("key_file")?,
             python: parse(&rows, "python")?,
             color: parse(&rows, "color")?,
+            credentials,
             rows,
         })
+    }
+
+    /// The addresses of a setting that names several.
+    pub(crate) fn addresses(&self, key: &str) -> anyhow::Result<Vec<Url>> {
+        addresses(&self.rows, key)
     }
 
     /// Every setting with its value and origin, in the order of the list.
@@ -141,6 +167,7 @@ fn check(rows: &[Row]) -> anyhow::Result<()> {
     parse::<Kv>(rows, "kv")?;
     parse::<usize>(rows, "ctx")?;
     parse::<bool>(rows, "plain_http")?;
+    addresses(rows, "hub_url")?;
     within(rows, "connections", 1..=16)?;
     within(rows, "network_timeout", 1..=3600)?;
     within(rows, "threads", 0..=MOST_THREADS)
@@ -247,6 +274,29 @@ where
     })
 }
 
+fn addresses(rows: &[Row], key: &str) -> anyhow::Result<Vec<Url>> {
+    let row = rows.iter().find(|row| row.key.name == key);
+    let words = row.map_or("", |row| &row.value).split_whitespace();
+    let origin = row.map_or(&Origin::Default, |row| &row.origin);
+    // Not quoted: somebody may have written a password into it.
+    let wrong = |why| Failure::new(Code::Usage, format!("setting `{key}` from {origin}: {why}"));
+    words.map(|word| Url::parse(word).map_err(wrong)).collect()
+}
+
+/// Takes the token out of a row, which shows from now on only that there is one.
+fn take_secret(rows: &mut [Row], key: &str) -> anyhow::Result<Option<Secret>> {
+    let Some(row) = rows.iter_mut().find(|row| row.key.name == key && !row.value.is_empty()) else {
+        return Ok(None);
+    };
+    let value = std::mem::replace(&mut row.value, "set, not shown".to_owned());
+    secret(&format!("setting `{key}` from {}", row.origin), &value).map(Some)
+}
+
+/// A token; the error does not quote it.
+fn secret(place: &str, text: &str) -> anyhow::Result<Secret> {
+    Secret::new(text).map_err(|why| Failure::new(Code::Usage, format!("{place}: {why}")))
+}
+
 /// `~/` at the start of a value of the file means the home folder, as people write it there.
 fn expand_home(value: String, env: &Env) -> String {
     match (value.strip_prefix("~/"), &env.home) {
@@ -320,6 +370,27 @@ mod tests {
         let flags = Global { store: Some("/s".into()), ..flags(None) };
         let settings = Settings::load(&flags, &Env::default()).unwrap();
         is(settings.egress_log, "/s/egress.log");
+    }
+
+    /// A token is in no row, goes to the server that it is for, and its error does not quote it.
+    #[test]
+    fn tokens_are_not_shown() {
+        let mut env = env();
+        env.settings.insert("hub_url".into(), "https://hub.example https://b.example".into());
+        env.settings.insert("hub_token".into(), "s3cret".into());
+        env.hf_token = Some("0ther".into());
+        let settings = Settings::load(&flags(None), &env).unwrap();
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("s3cret") && !shown.contains("0ther"), "{shown}");
+        assert!(shown.contains("https://hub.example") && shown.contains(PUBLIC_HUB), "{shown}");
+        assert_eq!(settings.credentials.len(), 2);
+
+        env.settings.insert("hub_token".into(), "s3 cret".into());
+        let error = Settings::load(&flags(None), &env).unwrap_err().to_string();
+        assert!(error.contains("HEARTH_HUB_TOKEN") && !error.contains("s3"), "{error}");
+        env.settings.insert("hub_url".into(), "https://me:s3cret@hub.example".into());
+        let error = Settings::load(&flags(None), &env).unwrap_err().to_string();
+        assert!(error.contains("HEARTH_HUB_URL") && !error.contains("s3cret"), "{error}");
     }
 
     #[test]

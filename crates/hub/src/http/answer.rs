@@ -65,6 +65,23 @@ impl Answer {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Trouble> {
         self.body.read(buffer)
     }
+
+    /// The whole body, which must have at most `cap` bytes.
+    pub(crate) fn bytes(mut self, cap: usize) -> Result<Vec<u8>, Trouble> {
+        let mut bytes = Vec::new();
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            let count = self.read(&mut buffer)?;
+            if count == 0 {
+                return Ok(bytes);
+            }
+            bytes.extend_from_slice(&buffer[..count]);
+            if bytes.len() > cap {
+                let text = format!("{} answered with more than {cap} bytes", self.body.host);
+                return Err(Trouble::Lasting(text));
+            }
+        }
+    }
 }
 
 impl Body {

@@ -176,6 +176,11 @@ impl Client {
         Err(Trouble::lasting(format!("{host} leads on and on: more than {REDIRECTS} redirects")))
     }
 
+    /// A small answer as a whole, asked for again where that may help.
+    pub(crate) fn fetch(&self, url: &Url, ask: &Ask<'_>, cap: usize) -> Result<Vec<u8>, Trouble> {
+        self.again(|| self.get(url, ask)?.bytes(cap))
+    }
+
     /// Does `work` until it goes well, goes wrong for good, or was tried often enough.
     pub(super) fn again<T>(
         &self,

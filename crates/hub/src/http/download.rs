@@ -89,6 +89,8 @@ pub(crate) struct Stream {
     /// What is left of the block that is being taken.
     block: Vec<u8>,
     taken: usize,
+    /// Bytes that are still to be taken.
+    left: u64,
     received: Arc<AtomicU64>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -134,7 +136,8 @@ impl Stream {
             blocks.push(receiver);
         }
         let client = client.clone();
-        Self { client, blocks, turn: 0, block: Vec::new(), taken: 0, received, threads }
+        let (turn, block, taken, left) = (0, Vec::new(), 0, probe.bytes - start);
+        Self { client, blocks, turn, block, taken, left, received, threads }
     }
 
     /// Hands the next `bytes` bytes to `put`, a block at a time. `waiting` is told often how many
@@ -155,6 +158,7 @@ impl Stream {
             put(&rest[..most])?;
             self.taken += most;
             bytes -= most as u64;
+            self.left = self.left.saturating_sub(most as u64);
             waiting(self.received.load(Ordering::Relaxed))?;
         }
         Ok(())
@@ -182,7 +186,7 @@ impl Drop for Stream {
     /// No thread outlives it: each has lines in the ledger to close.
     fn drop(&mut self) {
         self.blocks.clear();
-        if self.threads.iter().any(|thread| !thread.is_finished()) {
+        if self.left > 0 {
             // What still runs is not wanted any more: this is an error path, or a stop.
             self.client.stop();
         }

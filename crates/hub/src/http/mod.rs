@@ -11,7 +11,8 @@ mod secret;
 mod trouble;
 mod url;
 
-pub(crate) use client::attended;
+pub(crate) use answer::clean;
+pub(crate) use client::{Ask, attended};
 pub use client::{Client, Limits, Reach};
 pub(crate) use download::{Download, Probe, Stream, probe};
 pub use secret::{Credential, Secret};

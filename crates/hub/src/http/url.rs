@@ -92,6 +92,26 @@ impl Url {
         Self::parse(&format!("{}{path}", self.origin))
     }
 
+    /// This address with segments added to its path, each written so that it stays one.
+    pub(crate) fn with_segments<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut path = self.path.trim_end_matches('/').to_owned();
+        for segment in segments {
+            path.push('/');
+            path.push_str(&encoded(segment, ":+"));
+        }
+        Self { origin: self.origin.clone(), path, query: None }
+    }
+
+    /// This address with `key=value` added to its query.
+    pub(crate) fn with_query(mut self, key: &str, value: &str) -> Self {
+        let pair = format!("{}={}", encoded(key, ""), encoded(value, ""));
+        self.query = Some(match self.query {
+            Some(query) => format!("{query}&{pair}"),
+            None => pair,
+        });
+        self
+    }
+
     pub(crate) fn origin(&self) -> &Origin {
         &self.origin
     }
@@ -156,6 +176,20 @@ impl fmt::Debug for Origin {
 
 fn default_port(https: bool) -> u16 {
     if https { 443 } else { 80 }
+}
+
+/// Every byte that is not plain (or in `kept`) as `%XX`.
+fn encoded(text: &str, kept: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        let c = char::from(byte);
+        if byte.is_ascii_alphanumeric() || "-._~".contains(c) || kept.contains(c) {
+            out.push(c);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    out
 }
 
 /// `%XX` as the byte that it means; what is no such pair stays.
@@ -238,6 +272,16 @@ mod tests {
     }
 
     proptest! {
+        /// Whatever a name holds, it stays one segment and cannot leave its place.
+        #[test]
+        fn segments_stay_segments(name in ".{1,12}") {
+            let base = Url::parse("https://example.com/base/").unwrap();
+            let url = base.with_segments(["a", &name]);
+            let again = Url::parse(&url.to_request()).unwrap();
+            prop_assert_eq!(again.path.matches('/').count(), 3);
+            prop_assert_eq!(again.file_name(), name);
+        }
+
         #[test]
         fn parsing_never_panics(text in "(https://)?[ -~]{0,40}") {
             if let Ok(url) = Url::parse(&text) {

@@ -7,12 +7,14 @@
 mod download;
 mod file;
 mod folder;
+mod hub;
 mod package;
 mod pip;
 mod proxy;
 mod remote;
 mod url;
 mod wheel;
+mod words;
 
 pub use file::FileSource;
 pub use folder::PackageFolder;

@@ -1,7 +1,7 @@
 //! A model on a server: what the user named becomes a list of files with addresses, and those are
 //! brought into the store. The list is made by one file per kind of server.
 
-use super::{Source, Supplied, url};
+use super::{Source, Supplied, hub, url};
 use crate::digest::Sha256;
 use crate::http::{Client, Download, Probe, Secret, Stream, Trouble, Url, attended, probe};
 use crate::name::{FileName, ModelName};
@@ -14,7 +14,10 @@ use std::fmt;
 pub(super) type Parsed = Option<Result<Box<dyn Remote>, HubError>>;
 
 /// The kinds of servers: each takes the texts that are meant for it.
-const KINDS: [fn(&str) -> Parsed; 1] = [url::parse];
+const KINDS: [fn(&str) -> Parsed; 2] = [hub::parse, url::parse];
+
+/// Most pieces of a file.
+const PIECES_CAP: u64 = 1 << 16;
 
 /// A model on a server, as the user named it. Shown as that name in its one standard form.
 pub trait Remote: fmt::Display + fmt::Debug + Send + Sync {
@@ -182,7 +185,8 @@ impl RemoteModel {
         if !is_pinned(file, etag) {
             return vec![file.bytes];
         }
-        let piece = self.client.reach().limits.piece.max(1);
+        // The list of them stays small, whatever size the server claims.
+        let piece = self.client.reach().limits.piece.max(file.bytes / PIECES_CAP).max(1);
         let whole = file.bytes / piece;
         let rest = file.bytes % piece;
         let whole = std::iter::repeat_n(piece, usize::try_from(whole).unwrap_or(0));

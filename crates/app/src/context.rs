@@ -103,7 +103,7 @@ impl App {
         };
         let reach = Reach {
             hubs: settings.addresses("hub_url")?,
-            registries: Vec::new(),
+            registries: settings.addresses("registry_url")?,
             credentials: settings.credentials.clone(),
             proxies: self.proxies.clone(),
             plain_http: settings.get("plain_http")?,

@@ -158,6 +158,30 @@ fn a_hub_of_the_settings_is_asked() {
     assert!(!format!("{:?}", &server.seen()[before..]).contains("s3cret"));
 }
 
+/// What a registry has beside the model's file is left out, and never silently.
+#[test]
+fn a_registry_of_the_settings_is_asked() {
+    let (home, file) = (Home::new(), gguf());
+    let digest = format!("sha256:{}", hearth_hub::Sha256::of(&file));
+    let layer = |kind: &str, size: usize| {
+        let media = format!("application/vnd.ollama.image.{kind}");
+        serde_json::json!({ "mediaType": media, "digest": digest, "size": size })
+    };
+    let layers = [layer("model", file.len()), layer("template", 13), layer("params", 5)];
+    let manifest = serde_json::json!({ "schemaVersion": 2, "layers": layers });
+    let server = Server::start(move |request| match request.target.contains("/manifests/") {
+        true => Reply::ok(manifest.to_string()),
+        false => Reply::file(request, &file, "\"v1\""),
+    });
+    let output = home.run(&["pull", "ollama:tiny:1b"], &[("HEARTH_REGISTRY_URL", &server.url(""))]);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("left out: template sha256:") && stderr.contains("params"), "{stderr}");
+    assert!(text(&output.stdout).contains("tiny:1b (192 bytes, checksum verified) is now"));
+    assert!(home.ok(&["show", "registry.ollama.ai/library/tiny:1b"]).contains("a model to come"));
+    assert!(home.ok(&["show", "tiny:1b"]).contains("a model to come"));
+}
+
 #[test]
 fn names_and_addresses_that_cannot_be_are_refused() {
     let home = Home::new();

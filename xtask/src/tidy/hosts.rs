@@ -18,6 +18,7 @@ const KNOWN: &[&str] = &[
     "json-schema.org",
     "localhost",
     "pypi.org",
+    "registry.ollama.ai",
     "rustup.rs",
     "spdx.org",
     "www.apache.org",

@@ -19,9 +19,10 @@ use std::io::Write;
 /// Download a model, check it and keep it
 ///
 /// MODEL is a name in the catalogue, as `hearth list --all` shows it; files of a repository on
-/// Hugging Face, `hf.co/OWNER/REPO:Q4_K_M` or `hf.co/OWNER/REPO@REVISION:FILE.gguf`; or the address
-/// of a GGUF file, `https://example.com/NAME.gguf`, with `#sha256=DIGEST` to have it checked. The
-/// same words mean it afterwards, for `hearth run` too.
+/// Hugging Face, `hf.co/OWNER/REPO:Q4_K_M` or `hf.co/OWNER/REPO@REVISION:FILE.gguf`; a model in
+/// Ollama's registry, `ollama:NAME:TAG`; or the address of a GGUF file,
+/// `https://example.com/NAME.gguf`, with `#sha256=DIGEST` to have it checked. The same words mean
+/// it afterwards, for `hearth run` too.
 #[derive(Args)]
 pub(crate) struct Pull {
     /// Name in the catalogue, or where a server has it

@@ -21,7 +21,7 @@ const fn text(name: &'static str, default: &'static str, help: &'static str) -> 
 }
 
 /// Every setting, in the order of `config show`.
-pub(crate) const KEYS: [Key; 17] = [
+pub(crate) const KEYS: [Key; 19] = [
     text("store", "", "folder of the models"),
     text("egress_log", "", "file that records every connection before it is made"),
     text("model", hearth_hub::DEFAULT_MODEL, "model of `hearth run` when none is named"),
@@ -34,6 +34,15 @@ pub(crate) const KEYS: [Key; 17] = [
     Key {
         secret: true,
         ..text("hub_token", "", "token for the first of hub_url, and for it alone")
+    },
+    text(
+        "registry_url",
+        "https://registry.ollama.ai",
+        "registry that ollama:… means; further addresses after blanks as with hub_url",
+    ),
+    Key {
+        secret: true,
+        ..text("registry_token", "", "token for the first of registry_url, and for it alone")
     },
     text("ca_file", "", "certificates (PEM) that servers are known by; empty takes the system's"),
     Key {

@@ -107,10 +107,12 @@ impl Settings {
         log_beside_store(&mut rows)?;
         check(&rows)?;
         let mut credentials = Vec::new();
-        if let Some(secret) = take_secret(&mut rows, "hub_token")?
-            && let Some(hub) = addresses(&rows, "hub_url")?.first()
-        {
-            credentials.push(Credential::new(hub, secret));
+        for (token, place) in [("hub_token", "hub_url"), ("registry_token", "registry_url")] {
+            if let Some(secret) = take_secret(&mut rows, token)?
+                && let Some(server) = addresses(&rows, place)?.first()
+            {
+                credentials.push(Credential::new(server, secret));
+            }
         }
         // After the settings: where both are for one server, those count.
         if let Some(token) = &env.hf_token {
@@ -168,6 +170,7 @@ fn check(rows: &[Row]) -> anyhow::Result<()> {
     parse::<usize>(rows, "ctx")?;
     parse::<bool>(rows, "plain_http")?;
     addresses(rows, "hub_url")?;
+    addresses(rows, "registry_url")?;
     within(rows, "connections", 1..=16)?;
     within(rows, "network_timeout", 1..=3600)?;
     within(rows, "threads", 0..=MOST_THREADS)

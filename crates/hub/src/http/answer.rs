@@ -50,13 +50,14 @@ impl Answer {
         }
         let header = |name: &str| reply.header(name).map(str::to_owned);
         let range = header("content-range");
+        let challenge = header("www-authenticate");
         let message = header("x-error-message");
         let etag = reply.header("etag").filter(|etag| is_strong(etag)).map(str::to_owned);
         let length = reply.header("content-length").and_then(|text| text.parse().ok());
         let reader = Box::new(reply.into_body());
         let mut body = Body { host, reader, pace };
         if !matches!(status, 200 | 206) {
-            return Err(refusal(status, message, &mut body));
+            return Err(refusal(status, message, challenge, &mut body));
         }
         Ok(Self { url, led, status, length, range, etag, body })
     }
@@ -106,7 +107,12 @@ impl Body {
     }
 }
 
-fn refusal(status: u16, message: Option<String>, body: &mut Body) -> Trouble {
+fn refusal(
+    status: u16,
+    message: Option<String>,
+    challenge: Option<String>,
+    body: &mut Body,
+) -> Trouble {
     let words = message.unwrap_or_else(|| {
         let mut bytes = Vec::new();
         let mut buffer = [0; 1024];
@@ -126,7 +132,7 @@ fn refusal(status: u16, message: Option<String>, body: &mut Body) -> Trouble {
     };
     match status {
         408 | 429 | 500 | 502 | 503 | 504 => Trouble::Passing(said),
-        _ => Trouble::Status { status, said },
+        _ => Trouble::Status { status, said, challenge },
     }
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Trouble {
         status: u16,
         /// Whose, and in what words.
         said: String,
+        /// How it wants to be asked (`WWW-Authenticate`).
+        challenge: Option<String>,
     },
     /// It will not go well the next time.
     Lasting(String),
@@ -40,11 +42,11 @@ impl Trouble {
             Self::Passing(found) => {
                 format!("{found}; check the network and run the same command again")
             }
-            Self::Status { status: 401 | 403, said } => format!(
+            Self::Status { status: 401 | 403, said, .. } => format!(
                 "{said}: it is not there, or not for everyone; check the name, or set the token \
                  of this server (`hearth config show` lists the settings)"
             ),
-            Self::Status { status: 404 | 410, said } => {
+            Self::Status { status: 404 | 410, said, .. } => {
                 format!("{said}: there is no such thing; check the name")
             }
             Self::Status { said, .. } => format!("{said}; try again later"),

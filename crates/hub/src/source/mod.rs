@@ -11,6 +11,7 @@ mod hub;
 mod package;
 mod pip;
 mod proxy;
+mod registry;
 mod remote;
 mod url;
 mod wheel;

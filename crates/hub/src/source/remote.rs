@@ -1,7 +1,7 @@
 //! A model on a server: what the user named becomes a list of files with addresses, and those are
 //! brought into the store. The list is made by one file per kind of server.
 
-use super::{Source, Supplied, hub, url};
+use super::{Source, Supplied, hub, registry, url};
 use crate::digest::Sha256;
 use crate::http::{Client, Download, Probe, Secret, Stream, Trouble, Url, attended, probe};
 use crate::name::{FileName, ModelName};
@@ -14,7 +14,7 @@ use std::fmt;
 pub(super) type Parsed = Option<Result<Box<dyn Remote>, HubError>>;
 
 /// The kinds of servers: each takes the texts that are meant for it.
-const KINDS: [fn(&str) -> Parsed; 2] = [hub::parse, url::parse];
+const KINDS: [fn(&str) -> Parsed; 3] = [hub::parse, registry::parse, url::parse];
 
 /// Most pieces of a file.
 const PIECES_CAP: u64 = 1 << 16;

@@ -103,8 +103,11 @@ fn run_pulls_what_is_missing() {
 fn a_damaged_model_of_a_server_is_fetched_again() {
     let (home, file) = (Home::new(), gguf());
     let bytes = file.clone();
-    let server = Server::start(move |request| Reply::file(request, &bytes, "\"v1\""));
-    let url = server.url("/tiny.gguf");
+    let server = Server::start(move |request| match request.target.as_str() {
+        "/tiny.gguf?key=s3cret" => Reply::file(request, &bytes, "\"v1\""),
+        _ => Reply::new(403),
+    });
+    let url = server.url("/tiny.gguf?key=s3cret");
     home.ok(&["pull", &url]);
     let stored = home.path(".local/share/hearth/models/tiny/tiny.gguf");
     std::fs::write(&stored, "GGUF").unwrap();

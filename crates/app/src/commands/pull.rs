@@ -47,7 +47,9 @@ impl Pull {
                 let text = "--name is for a model of a server that is not in the store yet";
                 return Err(Failure::new(Code::Usage, text));
             }
-            Target::Stored(manifest) if manifest.reference.is_some() => place.again(*manifest)?,
+            Target::Stored(manifest) if manifest.reference.is_some() => {
+                place.again(*manifest, &self.model)?
+            }
             Target::Catalogue(entry) => bring(app, &store, entry, &format!("pull {}", entry.name))?,
             Target::Stored(manifest) => again(app, &store, *manifest)?,
             Target::File(path) => {

@@ -40,7 +40,8 @@ impl Place<'_> {
     }
 
     /// A model of a server that is in the store: checked, and brought again if it is damaged.
-    pub(crate) fn again(&self, manifest: Manifest) -> anyhow::Result<Installed> {
+    /// `words` are what the user named it by, now.
+    pub(crate) fn again(&self, manifest: Manifest, words: &str) -> anyhow::Result<Installed> {
         let name = manifest.facts.name.clone();
         let observer = PullProgress::new(self.app, name.as_str())?;
         let damage = self.store.check(&manifest, &observer)?;
@@ -50,7 +51,9 @@ impl Place<'_> {
             return Ok(Installed { manifest, fresh: false });
         };
         let reference = manifest.reference.as_deref().unwrap_or_default();
-        let remote = match <dyn Remote>::parse(reference) {
+        // An address with its query is better than what the manifest keeps, which has none.
+        let remote = <dyn Remote>::parse(words).or_else(|| <dyn Remote>::parse(reference));
+        let remote = match remote {
             Some(remote) => remote?,
             None => return Err(other_version(&name, &damage, reference)),
         };

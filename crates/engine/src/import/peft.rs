@@ -63,7 +63,7 @@ pub(crate) fn read(config: &[u8], weights: &[u8], arch: &str) -> Result<Vec<Pair
         let (module, half) = part(&tensor.name)?;
         let matrix = matrix(&tensor, weights)?;
         if halves.entry(module.to_owned()).or_default()[half].replace(matrix).is_some() {
-            let found = format!("two parts for `{}`", shown(&module));
+            let found = format!("two parts for `{}`", shown(module));
             return Err(ImportError::damaged(WEIGHTS, found, "one"));
         }
     }

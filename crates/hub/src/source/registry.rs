@@ -236,8 +236,8 @@ fn chosen(layers: &[Layer]) -> Result<&Layer, Trouble> {
     }
     if layers.iter().any(|layer| layer.kind() == "adapter") {
         return Err(Trouble::lasting(
-            "this model is another one with an adapter, which cannot be applied yet; pull a \
-             model without an adapter",
+            "this model is another one with an adapter, and the two are not brought together \
+             yet; pull that model, and give the adapter with `hearth run --lora FILE`",
         ));
     }
     let mut models = layers.iter().filter(|layer| layer.kind() == "model");

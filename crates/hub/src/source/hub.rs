@@ -4,7 +4,7 @@
 //! anything else is asked, and files are fetched from that commit, so that all parts of a model are
 //! of one version and the manifest says which. The hub's list gives sizes and digests.
 
-use super::remote::{Parsed, Remote, RemoteFile, RemoteModel};
+use super::remote::{Parsed, Remote, RemoteFile, RemoteModel, first_to_answer};
 use super::words;
 use crate::digest::Sha256;
 use crate::http::{Ask, Client, Trouble, Url, clean};
@@ -141,16 +141,9 @@ impl Remote for HubModel {
     }
 
     fn ask(&self, client: &Client) -> Result<RemoteModel, HubError> {
-        let name = self.to_string();
-        let mut answer = Err(Trouble::lasting("no hub is named by the setting `hub_url`"));
-        for base in &client.reach().hubs {
-            answer = self.ask_at(client, base);
-            // The next one is for a hub that does not answer, not for one that says no.
-            if !matches!(answer, Err(Trouble::Passing(_))) {
-                break;
-            }
-        }
-        answer.map_err(|trouble| trouble.of(&name))
+        let none = "no hub is named by the setting `hub_url`";
+        let answer = first_to_answer(&client.reach().hubs, none, |base| self.ask_at(client, base));
+        answer.map_err(|trouble| trouble.of(&self.to_string()))
     }
 }
 

@@ -4,7 +4,7 @@
 //! what else a manifest holds (template, system message, parameters) is named as left out, and what
 //! would make the model answer wrongly without it (an adapter) is refused.
 
-use super::remote::{Parsed, Remote, RemoteFile, RemoteModel};
+use super::remote::{Parsed, Remote, RemoteFile, RemoteModel, first_to_answer};
 use super::words;
 use crate::digest::Sha256;
 use crate::http::{Ask, Client, Secret, Trouble, Url, clean};
@@ -125,16 +125,10 @@ impl Remote for RegistryModel {
     }
 
     fn ask(&self, client: &Client) -> Result<RemoteModel, HubError> {
-        let name = self.to_string();
-        let mut answer = Err(Trouble::lasting("none is named by the setting `registry_url`"));
-        for base in &client.reach().registries {
-            answer = self.ask_at(client, base);
-            // The next one is for a registry that does not answer, not for one that says no.
-            if !matches!(answer, Err(Trouble::Passing(_))) {
-                break;
-            }
-        }
-        answer.map_err(|trouble| trouble.of(&name))
+        let none = "none is named by the setting `registry_url`";
+        let answer =
+            first_to_answer(&client.reach().registries, none, |base| self.ask_at(client, base));
+        answer.map_err(|trouble| trouble.of(&self.to_string()))
     }
 }
 

@@ -65,6 +65,23 @@ impl dyn Remote + '_ {
     }
 }
 
+/// What the first server says that answers: the next one is for one that does not, not for one that
+/// says no. `none` is said where there is no server.
+pub(super) fn first_to_answer(
+    servers: &[Url],
+    none: &str,
+    ask: impl Fn(&Url) -> Result<RemoteModel, Trouble>,
+) -> Result<RemoteModel, Trouble> {
+    let mut answer = Err(Trouble::lasting(none));
+    for server in servers {
+        answer = ask(server);
+        if !matches!(answer, Err(Trouble::Passing(_))) {
+            break;
+        }
+    }
+    answer
+}
+
 /// A file of a model on a server.
 #[derive(Clone, Debug)]
 pub(crate) struct RemoteFile {
